@@ -1,0 +1,105 @@
+"""What a run measures: each metric declared once, with its unit, better direction and release class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Release(StrEnum):
+    """Whether the privacy guarantee covers a number, which every chart must say."""
+
+    RELEASED = "covered by the guarantee"
+    TEST_DATA = "public test data"
+    PRIVATE = "private diagnostic"
+    OPERATIONAL = "machine timing"
+
+    @property
+    def explanation(self) -> str:
+        return _EXPLANATIONS[self]
+
+
+_EXPLANATIONS = {
+    Release.RELEASED: "Follows from the noisy updates or the public settings alone, so the (ε, δ) guarantee covers it.",
+    Release.TEST_DATA: "The released model measured on test records, which are treated as public.",
+    Release.PRIVATE: "Computed from training records and not covered by the guarantee: do not publish it.",
+    Release.OPERATIONAL: "Time on this machine. It varies with the drawn batches and is not covered by the guarantee.",
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Declaration of one measured number.
+
+    Attributes:
+        key: name in points, CSV and JSON.
+        label: name on axes and tiles.
+        unit: ``share`` (0…1, shown as per cent), ``s``, ``records``, or empty.
+        better: ``up``, ``down`` or empty where neither is better.
+        release: see :class:`Release`.
+        help: one sentence in plain words.
+    """
+
+    key: str
+    label: str
+    unit: str
+    better: str
+    release: Release
+    help: str
+
+
+#: The seven steps of the article, in order; ``time_<phase>`` is the seconds that a training step spends in each.
+PHASES: dict[str, str] = {
+    "load": "1 load parameters",
+    "encrypt": "2 encrypt parameters",
+    "gradients": "3 per-sample gradients",
+    "clip": "4 clip",
+    "perturb": "5 perturb",
+    "update": "6 update parameters",
+    "repeat": "7 repeat: draw the next batch",
+}
+
+_T, _P, _O, _R = Release.TEST_DATA, Release.PRIVATE, Release.OPERATIONAL, Release.RELEASED
+
+METRICS: dict[str, Metric] = {
+    m.key: m
+    for m in (
+        Metric("test_accuracy", "Test accuracy", "share", "up", _T, "Share of test records classified correctly."),
+        Metric("test_loss", "Test loss", "", "down", _T, "Mean cross-entropy on test records."),
+        Metric("train_loss", "Training loss", "", "down", _P, "Mean cross-entropy on the records of recent batches."),
+        Metric("grad_norm_p10", "Gradient norm, 10 %", "", "", _P, "A tenth of records have a shorter gradient before clipping."),
+        Metric("grad_norm_p50", "Gradient norm, median", "", "", _P, "Half of the records have a shorter gradient before clipping."),
+        Metric("grad_norm_p90", "Gradient norm, 90 %", "", "", _P, "A tenth of records have a longer gradient before clipping."),
+        Metric("clipped_share", "Clipped share", "share", "", _P, "Share of records whose gradient was longer than C."),
+        Metric("snr", "Signal to noise", "", "up", _P, "Length of the clipped gradient sum over the expected length of the noise, σ·C·√d."),
+        Metric("batch_size", "Realised batch size", "records", "", _P, "Records that the coin flips drew for the last step."),
+        Metric("non_finite", "Records dropped", "records", "down", _P, "Records whose gradient was not a finite number; they were replaced by zero."),
+        Metric("max_grad_norm", "Clipping bound C", "", "", _R, "The bound in force at this step."),
+        Metric("noise_multiplier", "Noise multiplier σ", "", "", _R, "The noise in force at this step, in multiples of C."),
+        Metric("steps_per_second", "Steps per second", "1/s", "up", _O, "Training steps per second since the last point."),
+        Metric("time_evaluate", "Evaluation", "s", "down", _O, "Seconds that the last evaluation took."),
+        *(
+            Metric(f"time_{phase}", label, "s", "down", _O, f"Mean seconds per training step spent in “{label}”.")
+            for phase, label in PHASES.items()
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement of a run, taken at the end of a logical batch.
+
+    Attributes:
+        step: logical batches done, from 1.
+        epoch: expected passes over the data so far, ``step · q``.
+        seconds: training and evaluation time so far, pauses left out.
+        epsilon: ε spent at the run's δ; None where no guarantee is claimed (ε = ∞).
+        metrics: values by key of :data:`METRICS`; a metric without a value at this point is left out.
+    """
+
+    step: int
+    epoch: float
+    seconds: float
+    epsilon: float | None
+    metrics: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,50 @@
+"""Where PrivLab keeps things: one folder, ``PRIVLAB_HOME``, readable by its owner only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+
+def home() -> Path:
+    """``$PRIVLAB_HOME``, or a per-user data folder. Created with mode 0700."""
+    chosen = os.environ.get("PRIVLAB_HOME")
+    place = Path(chosen).expanduser().absolute() if chosen else user_data_path("privlab")
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return place
+
+
+def _folder(*parts: str) -> Path:
+    place = home().joinpath(*parts)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return place
+
+
+def data_dir() -> Path:
+    """Fetched data sets and cached features."""
+    return _folder("data")
+
+
+def keys_dir() -> Path:
+    """Key files of sealed runs."""
+    return _folder("keys")
+
+
+def log_dir() -> Path:
+    return _folder("logs")
+
+
+def runs_dir() -> Path:
+    return _folder("runs")
+
+
+def run_dir(run_id: str) -> Path:
+    """Checkpoints and weights of one run."""
+    return _folder("runs", run_id)
+
+
+def socket_path() -> Path:
+    """The zygote's UNIX socket. UNIX socket paths are limited to about 100 bytes; a long home is refused by the launcher."""
+    return home() / "zygote.sock"
