@@ -1,0 +1,136 @@
+"""Finished or running runs over one another, beside published results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from privlab.charts.decimate import decimate
+from privlab.charts.figure import base_layout, plain, x_axis
+from privlab.charts.live import Mark
+from privlab.charts.style import styles
+from privlab.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run to overlay.
+
+    Attributes:
+        id: the run's id; decides its look.
+        label: its name in the legend.
+        columns: arrays of one length by name, as :meth:`privlab.runs.store.Store.columns` gives them; ``epsilon`` is NaN
+            where no guarantee is claimed.
+        settings: one line for the hover text.
+    """
+
+    id: str
+    label: str
+    columns: Mapping[str, np.ndarray]
+    settings: str = ""
+
+
+def overlay_figure(
+    curves: Sequence[Curve],
+    references: Iterable[Mark] = (),
+    *,
+    x: str = "epsilon",
+    log: bool = True,
+    metric: str = "test_accuracy",
+) -> go.Figure:
+    """One metric of several runs against ε, step, epoch or seconds, with its release class in the title.
+
+    On the ε axis a run without a guarantee has no place: it becomes a level at its last value, named ε = ∞. Each line is
+    thinned to at most 2,000 points.
+
+    Args:
+        curves: the runs, oldest first (that keeps their colours, see :func:`privlab.charts.style.styles`).
+        references: published accuracies, drawn on the ε axis of the test accuracy only.
+        x: a key of :data:`privlab.charts.live.X_AXES`.
+        log: a logarithmic ε axis; other axes are linear.
+        metric: a key of :data:`privlab.metrics.METRICS`.
+
+    Raises:
+        ValueError: an unknown ``x`` or ``metric``.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric={metric!r} is not declared in privlab.metrics.")
+    told = METRICS[metric]
+    percent = told.unit == "share"
+    figure = go.Figure(
+        layout=base_layout(
+            title={"text": f"{told.label} <sub>{told.release}</sub>"},
+            xaxis={**x_axis(x, log and x == "epsilon"), "zeroline": False, "automargin": True},
+            yaxis={
+                "title": {"text": told.label},
+                "tickformat": ".3~p" if percent else "~g",
+                "zeroline": False,
+                "automargin": True,
+            },
+        )
+    )
+    if x == "epsilon":
+        figure.update_layout(xaxis2={"overlaying": "x", "range": [0, 1], "visible": False, "fixedrange": True})
+    looks = styles([curve.id for curve in curves])
+    for curve in curves:
+        values = curve.columns.get(metric)
+        if values is None or not np.isfinite(values).any():
+            continue
+        look = looks[curve.id]
+        line = {"color": look.colour, "dash": look.dash, "width": 2.5}
+        if x == "epsilon" and not np.isfinite(curve.columns["epsilon"]).any():
+            figure.add_trace(_level(curve, float(values[np.isfinite(values)][-1]), line))
+            continue
+        rows = decimate([values])
+        figure.add_scatter(
+            x=curve.columns[x][rows],
+            y=values[rows],
+            name=plain(curve.label),
+            mode="lines+markers" if len(rows) <= 120 else "lines",
+            line=line,
+            marker={"symbol": look.symbol, "size": 5},
+            customdata=np.column_stack([curve.columns[name][rows] for name in ("step", "epoch", "epsilon")]),
+            hovertemplate=(
+                f"{plain(curve.label)}<br>{told.label}: %{{y:{'.2%' if percent else '.4~g'}}}<br>ε = %{{customdata[2]:.4~g}} · "
+                f"step %{{customdata[0]}} · epoch %{{customdata[1]:.3~g}}<br>{plain(curve.settings)}<extra></extra>"
+            ),
+        )
+    marks = list(references) if x == "epsilon" and metric == "test_accuracy" else []
+    if marks:
+        figure.add_trace(_published(marks))
+    return figure
+
+
+def _level(curve: Curve, value: float, line: dict[str, object]) -> go.Scatter:
+    """A line across the whole width, on a second axis from 0 to 1 that zooming does not move."""
+    x = np.linspace(0, 1, 33)
+    label = [""] * len(x)
+    label[1] = "ε = ∞"
+    return go.Scatter(
+        x=x,
+        y=np.full(len(x), value),
+        xaxis="x2",
+        name=f"{plain(curve.label)} (ε = ∞)",
+        mode="lines+text",
+        text=label,
+        textposition="top right",
+        line={**line, "dash": "dash"},
+        hovertemplate=f"{plain(curve.label)}<br>%{{y:.4~g}} at the last point, ε = ∞<br>{plain(curve.settings)}<extra></extra>",
+    )
+
+
+def _published(marks: Sequence[Mark]) -> go.Scatter:
+    return go.Scatter(
+        x=[mark.epsilon for mark in marks],
+        y=[mark.value for mark in marks],
+        name="Published results",
+        mode="markers",
+        marker={"symbol": "star", "size": 12, "color": "#7F8C8D"},
+        customdata=[[plain(mark.label), plain(mark.source), plain(mark.note)] for mark in marks],
+        hovertemplate=(
+            "%{customdata[0]}<br>ε = %{x:~g} · accuracy %{y:.1%}<br>%{customdata[2]}<br>%{customdata[1]}<extra></extra>"
+        ),
+    )

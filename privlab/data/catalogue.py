@@ -1,0 +1,194 @@
+"""What is known of each data set before it is loaded. Torch-free, so that the web process may read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from privlab import paths
+from privlab.data import census
+
+#: The folder in which Debian's package dataset-fashion-mnist puts its files.
+DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """The public facts of a data set. None of them is private: sizes and shapes are part of the stated experiment.
+
+    Attributes:
+        key: name in settings, for example ``fashion-mnist``.
+        title: name for people.
+        kind: ``image`` or ``table``.
+        train_records, test_records: records in each part; ``train_records`` is the N of the guarantee.
+        shape: shape of one record; images are (channels, height, width), tables (inputs,).
+        classes: how many classes there are.
+        labels: name of each class, in label order.
+        licence, source: terms of use and where the records come from.
+        embedded: whether it comes with PrivLab and needs no fetching.
+        download_bytes: size of the download of the preferred source, 0 if embedded.
+        about: one or two sentences for people.
+    """
+
+    key: str
+    title: str
+    kind: Literal["image", "table"]
+    train_records: int
+    test_records: int
+    shape: tuple[int, ...]
+    classes: int
+    labels: tuple[str, ...]
+    licence: str
+    source: str
+    embedded: bool
+    download_bytes: int
+    about: str
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a data set can be loaded at once.
+
+    Attributes:
+        ready: it can be loaded without a network.
+        where: the place it is read from, empty where it is not here.
+        message: one sentence for people: where it is, or how to get it.
+    """
+
+    ready: bool
+    where: str
+    message: str
+
+
+_DIGIT_NAMES = tuple("0123456789")
+_CLOTHES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+_FASHION = "Fashion-MNIST, Zalando SE (Xiao, Rasul and Vollgraf 2017)"
+
+DATASETS: dict[str, DatasetFacts] = {
+    facts.key: facts
+    for facts in (
+        DatasetFacts(
+            key="digits",
+            title="Digits",
+            kind="image",
+            train_records=1442,
+            test_records=355,
+            shape=(1, 8, 8),
+            classes=10,
+            labels=_DIGIT_NAMES,
+            licence="BSD-3-Clause (scikit-learn); CC BY 4.0 (UCI)",
+            source="Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998), with scikit-learn",
+            embedded=True,
+            download_bytes=0,
+            about="1,797 handwritten digits of 8×8 pixels. So few that privacy is costly, and a run takes seconds. "
+            "Every fifth picture of each digit is a test picture.",
+        ),
+        DatasetFacts(
+            key="fashion-mnist-6k",
+            title="Fashion-MNIST, 6,000 pictures",
+            kind="image",
+            train_records=5000,
+            test_records=1000,
+            shape=(1, 28, 28),
+            classes=10,
+            labels=_CLOTHES,
+            licence="MIT",
+            source=_FASHION,
+            embedded=True,
+            download_bytes=0,
+            about="The first 500 training and 100 test pictures of each kind of clothing. Comes with PrivLab.",
+        ),
+        DatasetFacts(
+            key="fashion-mnist",
+            title="Fashion-MNIST",
+            kind="image",
+            train_records=60_000,
+            test_records=10_000,
+            shape=(1, 28, 28),
+            classes=10,
+            labels=_CLOTHES,
+            licence="MIT",
+            source=_FASHION,
+            embedded=False,
+            download_bytes=30_900_652,
+            about="70,000 grey pictures of clothing, 28×28 pixels: the usual benchmark of private training.",
+        ),
+        DatasetFacts(
+            key="mnist",
+            title="MNIST",
+            kind="image",
+            train_records=60_000,
+            test_records=10_000,
+            shape=(1, 28, 28),
+            classes=10,
+            labels=_DIGIT_NAMES,
+            licence="CC BY-SA 3.0",
+            source="MNIST database of handwritten digits (LeCun, Cortes and Burges 1998)",
+            embedded=False,
+            download_bytes=11_496_804,
+            about="70,000 handwritten digits, 28×28 pixels. Easy: good accuracy at a small ε.",
+        ),
+        DatasetFacts(
+            key="cifar10",
+            title="CIFAR-10",
+            kind="image",
+            train_records=50_000,
+            test_records=10_000,
+            shape=(3, 32, 32),
+            classes=10,
+            labels=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+            licence="none stated",
+            source="CIFAR-10 (Krizhevsky 2009)",
+            embedded=False,
+            download_bytes=138_940_914,
+            about="60,000 colour photographs, 32×32 pixels. Hard to learn privately from scratch.",
+        ),
+        DatasetFacts(
+            key="adult",
+            title="Adult census",
+            kind="table",
+            train_records=32_561,
+            test_records=16_281,
+            shape=(census.WIDTH,),
+            classes=2,
+            labels=("at most $50,000 a year", "more than $50,000 a year"),
+            licence="CC BY 4.0",
+            source="Adult (Becker and Kohavi 1996), UCI Machine Learning Repository",
+            embedded=True,
+            download_bytes=0,
+            about="People of the 1994 United States census: does a person earn more than $50,000 a year? "
+            "Records like these are what privacy is for.",
+        ),
+    )
+}
+
+
+def cache_file(key: str) -> Path:
+    """Where a fetched data set is kept."""
+    return paths.data_dir() / key / f"{key}.npz"
+
+
+def availability(key: str) -> Availability:
+    """Whether data set ``key`` can be loaded now. Looks at the disk, never at the network.
+
+    Raises:
+        KeyError: unknown data set.
+    """
+    facts = DATASETS[key]
+    if facts.embedded:
+        return Availability(True, "PrivLab", f"{facts.title} comes with PrivLab.")
+    cached = cache_file(key)
+    if cached.is_file():
+        return Availability(True, str(cached), f"{facts.title} is in {cached.parent}.")
+    if key == "fashion-mnist" and DEBIAN_FASHION.is_dir():
+        return Availability(True, str(DEBIAN_FASHION), f"{facts.title} is installed in {DEBIAN_FASHION}.")
+    return Availability(
+        False,
+        "",
+        f"{facts.title} is not on this machine yet ({facts.download_bytes / 1e6:.0f} MB): "
+        f"run “python -m privlab data fetch {key}”.",
+    )

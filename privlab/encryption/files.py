@@ -1,0 +1,62 @@
+"""Writing a file so that a crash leaves the old one or the new one, never a mixture."""
+
+from __future__ import annotations
+
+import glob
+import os
+import secrets
+from pathlib import Path
+
+
+def replace_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` (mode 0600), durable before this returns.
+
+    A temporary file in the same folder is written and synced, then takes the place of ``path`` in one step, and the
+    folder is synced. Leftovers of writers that were killed are removed first; a path has one writer at a time.
+
+    Raises:
+        OSError: no room, no permission …; the old file stays as it was.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        leftover.unlink(missing_ok=True)
+    part = _write_part(path, data)
+    try:
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def create_once(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` (mode 0600) unless it is there already; of several writers at once exactly one wins."""
+    part = _write_part(path, data)
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return
+    finally:
+        part.unlink()
+    _sync_folder(path.parent)
+
+
+def _write_part(path: Path, data: bytes) -> Path:
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return part
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,68 @@
+"""Where checkpoints and weights are written: as they are, or sealed. Both replace a file in one durable step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from privlab.config import EncryptionConfig
+from privlab.encryption.files import replace_atomically
+from privlab.encryption.keys import KeyFile, Passphrase
+from privlab.encryption.sealing import SealError, is_sealed, seal, unseal
+from privlab.paths import keys_dir
+
+
+class Vault(Protocol):
+    """A way of keeping bytes on disk."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Replace the file at ``path`` by ``data``; durable on return. Raises OSError or SealError, leaving the old file."""
+
+    def read(self, path: Path) -> bytes:
+        """What was written to ``path``. Raises FileNotFoundError, or SealError in plain words."""
+
+
+class PlainVault:
+    """Files as they are."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        replace_atomically(path, data)
+
+    def read(self, path: Path) -> bytes:
+        data = path.read_bytes()
+        if is_sealed(data):
+            raise SealError(f"{path.name} is sealed; open it with encryption mode “sealed” and its key.")
+        return data
+
+
+class SealedVault:
+    """Files as authenticated ciphertext only (:mod:`privlab.encryption.sealing`).
+
+    Args:
+        keys: the wrapping key. A passphrase is stretched once for the vault, not for each file; the data key is
+            fresh for each file all the same.
+    """
+
+    def __init__(self, keys: KeyFile | Passphrase):
+        self._keys = keys
+
+    def write(self, path: Path, data: bytes) -> None:
+        replace_atomically(path, seal(data, self._keys.lock, self._keys.for_sealing()))
+
+    def read(self, path: Path) -> bytes:
+        return unseal(path.read_bytes(), self._keys.for_opening)
+
+
+def open_vault(config: EncryptionConfig, passphrase: str | None = None) -> Vault:
+    """The vault that ``config`` asks for. The key file is made in ``keys_dir()`` when something is first sealed.
+
+    Raises:
+        SealError: the settings ask for a passphrase and none is given.
+    """
+    if config.mode == "none":
+        return PlainVault()
+    if config.key == "keyfile":
+        return SealedVault(KeyFile(keys_dir() / "privlab.key"))
+    if passphrase is None:
+        raise SealError("This run is sealed with a passphrase; give the passphrase to go on.")
+    return SealedVault(Passphrase(passphrase))

@@ -1,0 +1,1 @@
+"""Models: torch-free facts (``catalogue``), DP-ready networks (``build``) and fixed features (``features``)."""

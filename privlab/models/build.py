@@ -1,0 +1,150 @@
+"""Building the networks. All of them can be trained privately: no layer mixes records, and none works in place."""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import nn
+
+from privlab.data.catalogue import DatasetFacts
+from privlab.models.catalogue import (
+    COLOUR_CNN_WIDTHS,
+    HIDDEN_UNITS,
+    MODELS,
+    RESNET_BLOCKS,
+    RESNET_WIDTHS,
+    misfit,
+    scatter_shape,
+)
+
+#: Channels that share one mean and deviation in GroupNorm.
+_CHANNELS_A_GROUP = 4
+
+
+def build(model_key: str, facts: DatasetFacts, seed: int) -> nn.Module:
+    """A freshly initialised network on the CPU.
+
+    It takes a batch of the data set's inputs, or of the model's features where it has any, and returns logits of shape
+    (records, classes). The weights depend on ``seed`` alone; the caller's random state is left as it was.
+
+    Raises:
+        KeyError: unknown model.
+        ValueError: the model does not take this data set; the message says why.
+    """
+    problem = misfit(model_key, facts.key)
+    if problem:
+        raise ValueError(problem)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _BUILDERS[MODELS[model_key].key](facts)
+
+
+def _logistic(facts: DatasetFacts) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(prod(facts.shape), facts.classes))
+
+
+def _scatter_linear(facts: DatasetFacts) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(prod(scatter_shape(facts.shape)), facts.classes))
+
+
+def _mlp(facts: DatasetFacts) -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(prod(facts.shape), HIDDEN_UNITS),
+        nn.Tanh(),
+        nn.Linear(HIDDEN_UNITS, facts.classes),
+    )
+
+
+def _cnn(facts: DatasetFacts) -> nn.Module:
+    return _grey_cnn(facts) if facts.shape[0] == 1 else _colour_cnn(facts)
+
+
+def _grey_cnn(facts: DatasetFacts) -> nn.Module:
+    """The network of Papernot et al. 2021, table 1, for 28×28 pictures."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 8, stride=2, padding=2),
+        nn.Tanh(),
+        nn.MaxPool2d(2, stride=1),
+        nn.Conv2d(16, 32, 4, stride=2),
+        nn.Tanh(),
+        nn.MaxPool2d(2, stride=1),
+        nn.Flatten(),
+        nn.Linear(32 * 4 * 4, 32),
+        nn.Tanh(),
+        nn.Linear(32, facts.classes),
+    )
+
+
+def _colour_cnn(facts: DatasetFacts) -> nn.Module:
+    """The network of Papernot et al. 2021, table 2, for 32×32 colour pictures."""
+    layers: list[nn.Module] = []
+    inputs = facts.shape[0]
+    for width in COLOUR_CNN_WIDTHS:
+        layers += [
+            nn.Conv2d(inputs, width, 3, padding=1),
+            nn.Tanh(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.Tanh(),
+            nn.MaxPool2d(2),
+        ]
+        inputs = width
+    return nn.Sequential(
+        *layers,
+        nn.Flatten(),
+        nn.Linear(inputs * 4 * 4, 128),
+        nn.Tanh(),
+        nn.Linear(128, facts.classes),
+    )
+
+
+def _norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(channels // _CHANNELS_A_GROUP, channels)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions beside a shortcut (He et al. 2016), with GroupNorm (Wu and He 2018) for BatchNorm."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+            _norm(outputs),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            _norm(outputs),
+        )
+        self.shortcut = (
+            nn.Identity()
+            if inputs == outputs
+            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), _norm(outputs))
+        )
+        self.activation = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Not +=: per-sample gradient hooks need the inputs of each layer untouched.
+        return self.activation(self.body(x) + self.shortcut(x))
+
+
+def _resnet(facts: DatasetFacts) -> nn.Module:
+    inputs = RESNET_WIDTHS[0]
+    layers: list[nn.Module] = [
+        nn.Conv2d(facts.shape[0], inputs, 3, padding=1, bias=False),
+        _norm(inputs),
+        nn.ReLU(),
+    ]
+    for width in RESNET_WIDTHS:
+        for _ in range(RESNET_BLOCKS):
+            layers.append(ResidualBlock(inputs, width, stride=1 if inputs == width else 2))
+            inputs = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, facts.classes))
+
+
+_BUILDERS = {
+    "logistic": _logistic,
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "scatter-linear": _scatter_linear,
+    "resnet-gn": _resnet,
+}

@@ -1,0 +1,175 @@
+"""What is known of each model before it is built. Torch-free, so that the web process may read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Literal
+
+from privlab.data.catalogue import DATASETS, DatasetFacts
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The facts of a model.
+
+    Attributes:
+        key: name in settings, for example ``scatter-linear``.
+        title: name for people.
+        about: one or two sentences for people.
+        kinds: kinds of data set it takes.
+        gradient_method: the faster way to per-sample gradients for this network, ``hooks`` or ``ghost``.
+        features: the fixed features it is trained on, or None for the inputs themselves.
+        min_side: smallest height and width of a picture that it takes; 0 for any input.
+    """
+
+    key: str
+    title: str
+    about: str
+    kinds: tuple[Literal["image", "table"], ...]
+    gradient_method: Literal["hooks", "ghost"]
+    features: Literal["scatter"] | None = None
+    min_side: int = 0
+
+
+MODELS: dict[str, ModelFacts] = {
+    facts.key: facts
+    for facts in (
+        ModelFacts(
+            "logistic",
+            "Logistic regression",
+            "One linear layer. Few parameters, so that little noise is needed in total.",
+            ("image", "table"),
+            "ghost",
+        ),
+        ModelFacts(
+            "mlp",
+            "Two-layer network (MLP)",
+            "One hidden layer of 64 tanh units. Bounded activations keep gradients short and clipping mild.",
+            ("image", "table"),
+            "ghost",
+        ),
+        ModelFacts(
+            "cnn",
+            "Small tanh CNN",
+            "The convolutional network of Papernot et al. 2021 and Tramèr & Boneh 2021: small, with tanh activations.",
+            ("image",),
+            "hooks",
+            min_side=28,
+        ),
+        ModelFacts(
+            "scatter-linear",
+            "ScatterNet + linear",
+            "A linear layer on fixed wavelet features (Tramèr & Boneh 2021). The features learn nothing from the data, "
+            "so they cost no privacy.",
+            ("image",),
+            "ghost",
+            features="scatter",
+            min_side=28,
+        ),
+        ModelFacts(
+            "resnet-gn",
+            "ResNet-20 with GroupNorm",
+            "A small residual network in which GroupNorm replaces BatchNorm, which would mix records. Slow without a GPU.",
+            ("image",),
+            "hooks",
+            min_side=28,
+        ),
+    )
+}
+
+#: Hidden units of ``mlp``.
+HIDDEN_UNITS = 64
+#: Scales of the scattering transform, J, and its angles, L.
+SCATTER_SCALES = 2
+SCATTER_ANGLES = 8
+#: Channels of the three stages of ``resnet-gn``, and residual blocks in each.
+RESNET_WIDTHS = (16, 32, 64)
+RESNET_BLOCKS = 3
+#: Channels of the three pairs of convolutions of ``cnn`` for colour pictures.
+COLOUR_CNN_WIDTHS = (32, 64, 128)
+
+
+def misfit(model_key: str, dataset_key: str) -> str | None:
+    """Why the model cannot be trained on the data set, as a sentence, or None if it can.
+
+    Raises:
+        KeyError: unknown model or data set.
+    """
+    model, data = MODELS[model_key], DATASETS[dataset_key]
+    if data.kind not in model.kinds:
+        return f"{model.title} needs pictures, but {data.title} is a table; choose logistic or mlp."
+    if data.kind == "image" and min(data.shape[1:]) < model.min_side:
+        height, width = data.shape[1:]
+        return (
+            f"{model.title} needs pictures of at least {model.min_side}×{model.min_side} pixels, "
+            f"but {data.title} has {height}×{width}; choose logistic or mlp."
+        )
+    return None
+
+
+def scatter_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Shape of the scattering features of one picture: (channels, height, width).
+
+    With J scales and L angles each colour gives 1 + J·L + L²·J·(J−1)/2 channels (Oyallon and Mallat 2015), each smaller by
+    2^J a side: (1, 28, 28) becomes (81, 7, 7).
+    """
+    channels, height, width = shape
+    scales, angles = SCATTER_SCALES, SCATTER_ANGLES
+    each = 1 + scales * angles + angles**2 * scales * (scales - 1) // 2
+    return channels * each, height >> scales, width >> scales
+
+
+def parameters(model_key: str, dataset_key: str) -> int:
+    """Trainable parameters of the model for the data set.
+
+    Raises:
+        KeyError: unknown model or data set.
+        ValueError: the two do not go together; the message is that of :func:`misfit`.
+    """
+    problem = misfit(model_key, dataset_key)
+    if problem:
+        raise ValueError(problem)
+    data = DATASETS[dataset_key]
+    return _COUNTS[model_key](data)
+
+
+def _dense(*widths: int) -> int:
+    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
+
+
+def _conv(inputs: int, outputs: int, side: int, bias: bool = True) -> int:
+    return outputs * (inputs * side * side + bias)
+
+
+def _cnn(data: DatasetFacts) -> int:
+    channels = data.shape[0]
+    if channels == 1:
+        return _conv(1, 16, 8) + _conv(16, 32, 4) + _dense(32 * 4 * 4, 32, data.classes)
+    total, inputs = 0, channels
+    for width in COLOUR_CNN_WIDTHS:
+        total += _conv(inputs, width, 3) + _conv(width, width, 3)
+        inputs = width
+    return total + _dense(inputs * 4 * 4, 128, data.classes)
+
+
+def _resnet(data: DatasetFacts) -> int:
+    first = RESNET_WIDTHS[0]
+    total, inputs = _conv(data.shape[0], first, 3, bias=False) + 2 * first, first
+    for width in RESNET_WIDTHS:
+        for _ in range(RESNET_BLOCKS):
+            total += _conv(inputs, width, 3, bias=False) + _conv(width, width, 3, bias=False) + 4 * width
+            if inputs != width:
+                total += _conv(inputs, width, 1, bias=False) + 2 * width
+            inputs = width
+    return total + _dense(inputs, data.classes)
+
+
+_COUNTS = {
+    "logistic": lambda data: _dense(prod(data.shape), data.classes),
+    "mlp": lambda data: _dense(prod(data.shape), HIDDEN_UNITS, data.classes),
+    "cnn": _cnn,
+    "scatter-linear": lambda data: _dense(prod(scatter_shape(data.shape)), data.classes),
+    "resnet-gn": _resnet,
+}

@@ -1,0 +1,33 @@
+"""Pure arithmetic of the guarantee, torch-free: accountants, calibration, ε curves, the plan and what it means."""
+
+from privlab.privacy.accounting import (
+    LEAST_NOISE,
+    MOST_EPSILON,
+    MOST_NOISE,
+    OutOfReach,
+    delta_for,
+    epsilon,
+    epsilon_curve,
+    noise_for,
+    upper_epsilon,
+)
+from privlab.privacy.odds import Odds, odds
+from privlab.privacy.plan import PrivacyPlan, logged_steps, make_plan, steps_for
+
+__all__ = [
+    "LEAST_NOISE",
+    "MOST_EPSILON",
+    "MOST_NOISE",
+    "Odds",
+    "OutOfReach",
+    "PrivacyPlan",
+    "delta_for",
+    "epsilon",
+    "epsilon_curve",
+    "logged_steps",
+    "make_plan",
+    "noise_for",
+    "odds",
+    "steps_for",
+    "upper_epsilon",
+]

@@ -1,0 +1,94 @@
+"""Runs as CSV, JSON and TOML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from privlab.metrics import METRICS, Point
+from privlab.reports.statement import statement
+from privlab.runs.record import Run
+
+#: Columns that say which run a row belongs to, then the point itself, then every metric that some point has.
+RUN_COLUMNS = ("run", "name")
+POINT_COLUMNS = tuple(f.name for f in fields(Point) if f.name != "metrics")
+
+Curves = Iterable[tuple[Run, Sequence[Point]]]
+
+
+def points_csv(curves: Curves) -> str:
+    """Every point of some runs, one row each; header ``run,name,step,epoch,seconds,epsilon,<metric>…``.
+
+    An empty cell in ``epsilon`` means that no guarantee is claimed (ε = ∞); in a metric, that the point has no value.
+    Numbers are written in full, so that reading them back gives the same floats. Metrics are in their declared order.
+    """
+    curves = [(run, list(points)) for run, points in curves]
+    used = {key for _, points in curves for point in points for key in point.metrics}
+    metrics = [key for key in METRICS if key in used]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow((*RUN_COLUMNS, *POINT_COLUMNS, *metrics))
+    for run, points in curves:
+        for point in points:
+            cells = [getattr(point, column) for column in POINT_COLUMNS]
+            cells += [_finite(point.metrics.get(key)) for key in metrics]
+            writer.writerow((run.id, _text(run.name), *("" if cell is None else cell for cell in cells)))
+    return out.getvalue()
+
+
+def points_json(curves: Curves) -> str:
+    """Some runs with settings, plan, privacy statement and points, and the metrics' units and release classes.
+
+    Numbers that are not finite are written as null, because JSON has no infinity.
+    """
+    curves = [(run, list(points)) for run, points in curves]
+    used = {key for _, points in curves for point in points for key in point.metrics}
+    document = {
+        "metrics": {
+            key: {"label": metric.label, "unit": metric.unit, "better": metric.better, "release": metric.release.value}
+            for key, metric in METRICS.items()
+            if key in used
+        },
+        "runs": [_run(run, points) for run, points in curves],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def settings_toml(run: Run) -> str:
+    """The run's settings as a file that ``python -m privlab train --config`` takes."""
+    return f"# Settings of run {run.id}.\n{run.config.to_toml()}"
+
+
+def _run(run: Run, points: Sequence[Point]) -> dict[str, Any]:
+    said = statement(run)
+    return {
+        "id": run.id,
+        "name": run.name,
+        "status": run.status.value,
+        "created": run.created,
+        "settings": run.config.to_dict(),
+        "plan": _finite(run.plan.to_dict()),
+        "privacy": {"headline": said.headline, "details": list(said.details), "holds": said.holds},
+        "points": [
+            {column: _finite(getattr(point, column)) for column in POINT_COLUMNS} | _finite(point.metrics)
+            for point in points
+        ],
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _text(value: str) -> str:
+    """A name that a spreadsheet shows and does not run as a formula (OWASP, “CSV Injection”)."""
+    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,0 +1,72 @@
+"""The tables as the present code reads and writes them. A change here needs a migration in ``versions/``."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("launch_key", sa.String(200), unique=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False, index=True),
+    sa.Column("dataset", sa.String(64), nullable=False),
+    sa.Column("model", sa.String(64), nullable=False),
+    sa.Column("config", sa.Text, nullable=False),
+    sa.Column("plan", sa.Text, nullable=False),
+    sa.Column("created", sa.Float, nullable=False, index=True),
+    sa.Column("started", sa.Float),
+    sa.Column("ended", sa.Float),
+    sa.Column("heartbeat", sa.Float),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("steps", sa.Integer, nullable=False),
+    sa.Column("epsilon", sa.Float),
+    sa.Column("metrics", sa.Text, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("requested", sa.String(16)),
+    sa.Column("reason", sa.String(16)),
+    sa.Column("error", sa.Text),
+    sa.Column("resumed_from", sa.Integer),
+    sa.Column("group", sa.String(64), index=True),
+    sa.Column("place", sa.String(64), nullable=False),
+    sa.Column("pid", sa.Integer),
+    sa.Column("process_started", sa.Float),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("foreground", sa.Boolean, nullable=False),
+    sa.Column("deleted", sa.Float),
+)
+
+# WITHOUT ROWID keeps a run's points side by side on disk: reading 2,000 of them is one range scan.
+points = sa.Table(
+    "points",
+    metadata,
+    sa.Column("run_id", sa.String(32), sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("step", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("epsilon", sa.Float),
+    sa.Column("metrics", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.String(32), sa.ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("time", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+)
+
+#: What a person chose for the whole lab, for example how many runs at once. Values are JSON.
+settings = sa.Table(
+    "settings",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""Where data, model, mechanism, vault and accountant meet: settings in, a stream of points out."""

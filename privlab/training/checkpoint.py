@@ -1,0 +1,152 @@
+"""The state of a run between two steps, as bytes: safetensors with JSON metadata. Nothing is ever unpickled.
+
+**What a checkpoint leaves out.** A private run's checkpoint holds no state of the noise or batch streams. Whoever had
+the file and the published weights of a later step could otherwise redraw the noise and subtract it. A resumed private
+run takes fresh entropy from the operating system instead. That is the same mechanism: Poisson batches have no memory
+and each step's noise is independent of every other's, so the stream may be changed between any two steps. Nor does doing
+steps again cost anything: a point is published only after the checkpoint of its step is durable, so the steps after the
+last checkpoint, which a crash makes the run repeat, have released nothing, and ε counts each step once. Only a
+``reproducible`` run, which is not private anyway, keeps its streams, and then resumes bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from privlab.config import ConfigError, RunConfig
+from privlab.privacy.plan import PrivacyPlan
+from privlab.training.average import corrected
+
+FORMAT = "privlab-checkpoint-1"
+
+
+class CheckpointError(Exception):
+    """A checkpoint that is damaged or does not belong to these settings, in plain words."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything needed to go on after ``step``; tensors are on the CPU.
+
+    Attributes:
+        config, plan: what the run was started with.
+        step: logical batches done.
+        seconds: training and evaluation time so far.
+        parameters: the model's state by name.
+        optimizer: the optimiser's tensors by parameter name, then by key (``momentum_buffer`` …).
+        average: running sums of the weight average by parameter name; empty if off.
+        batch_stream, noise_stream: states of the random streams; None in a private run (see above).
+    """
+
+    config: RunConfig
+    plan: PrivacyPlan
+    step: int
+    seconds: float
+    parameters: dict[str, Tensor]
+    optimizer: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    batch_stream: dict[str, Any] | None = None
+    noise_stream: Tensor | None = None
+
+    def to_bytes(self) -> bytes:
+        """One safetensors file; :meth:`from_bytes` gives back an equal checkpoint."""
+        tensors = {f"parameters/{name}": tensor for name, tensor in self.parameters.items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        for name, state in self.optimizer.items():
+            tensors |= {f"optimizer/{key}/{name}": tensor for key, tensor in state.items()}
+        if self.noise_stream is not None:
+            tensors["noise_stream"] = self.noise_stream
+        about = {
+            "config": self.config.to_dict(),
+            "plan": self.plan.to_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "batch_stream": self.batch_stream,
+        }
+        packed = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        return safetensors.torch.save(packed, {"format": FORMAT, "checkpoint": json.dumps(about)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Checkpoint:
+        """Read :meth:`to_bytes`.
+
+        Raises:
+            CheckpointError: not a checkpoint, damaged, or of another version.
+        """
+        try:
+            tensors = safetensors.torch.load(data)
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            notes = header.get("__metadata__", {})
+            if notes.get("format") != FORMAT:
+                raise CheckpointError(f"This is not a {FORMAT} file (format={notes.get('format')!r}).")
+            about = json.loads(notes["checkpoint"])
+            optimizer: dict[str, dict[str, Tensor]] = {}
+            for path, tensor in _group(tensors, "optimizer").items():
+                key, name = path.split("/", 1)
+                optimizer.setdefault(name, {})[key] = tensor
+            return cls(
+                config=RunConfig.from_dict(about["config"]),
+                plan=PrivacyPlan.from_dict(about["plan"]),
+                step=int(about["step"]),
+                seconds=float(about["seconds"]),
+                parameters=_group(tensors, "parameters"),
+                optimizer=optimizer,
+                average=_group(tensors, "average"),
+                batch_stream=about["batch_stream"],
+                noise_stream=tensors.get("noise_stream"),
+            )
+        except (SafetensorError, ConfigError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"The checkpoint is damaged and cannot be read: {error}") from None
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What the run releases at this step: the parameters, averaged where averaging is on."""
+        decay = self.config.training.ema_decay
+        return self.parameters | (corrected(self.average, decay, self.step) if self.average and self.step else {})
+
+    def require_continuation(self, config: RunConfig, plan: PrivacyPlan) -> None:
+        """Allow going on under ``config`` only if the guarantee of the steps done still holds as planned.
+
+        More steps are allowed (that is what “extend” does), as are another name, device, encryption or curve.
+
+        Raises:
+            CheckpointError: names the first setting that differs, with both values.
+        """
+        ours, theirs = self.plan.to_dict(), plan.to_dict()
+        for key in (f.name for f in fields(plan)):
+            # The target only chose σ, which is compared; more steps are an extension.
+            if key not in ("steps", "target_epsilon") and ours.get(key) != theirs.get(key):
+                raise _differs(key, ours.get(key), theirs.get(key))
+        if plan.steps < max(self.plan.steps, self.step):
+            raise CheckpointError(
+                f"steps={plan.steps} is fewer than the {max(self.plan.steps, self.step)} of the checkpoint; a run can only be extended."
+            )
+        for path, old, new in (
+            ("data.dataset", self.config.data.dataset, config.data.dataset),
+            ("model.name", self.config.model.name, config.model.name),
+            ("privacy.randomness", self.config.privacy.randomness, config.privacy.randomness),
+            *(
+                (f"training.{key}", getattr(self.config.training, key), getattr(config.training, key))
+                for key in ("optimizer", "learning_rate", "momentum", "ema_decay", "seed")
+            ),
+        ):
+            if old != new:
+                raise _differs(path, old, new)
+
+
+def _differs(what: str, old: object, new: object) -> CheckpointError:
+    return CheckpointError(
+        f"The checkpoint was made with {what}={old}, these settings say {what}={new}; start a new run instead."
+    )
+
+
+def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+    start = f"{group}/"
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

@@ -1,0 +1,202 @@
+"""Settings in, a stream of points and events out. Needs neither browser nor store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+from typing import Literal
+
+from privlab.config import RunConfig
+from privlab.data.load import load
+from privlab.metrics import Point
+from privlab.models.features import prepare
+from privlab.preflight import preflight
+from privlab.privacy.accounting import epsilon_curve
+from privlab.privacy.plan import PrivacyPlan, logged_steps
+from privlab.training.background import Unwanted, narrated
+from privlab.training.checkpoint import Checkpoint
+from privlab.training.device import choose_device
+from privlab.training.events import Event
+from privlab.training.trainer import Trainer
+
+Save = Callable[[Checkpoint], None]
+Control = Callable[[], Literal["pause", "stop"] | None]
+
+
+def train(
+    config: RunConfig, *, resume: Checkpoint | None = None, save: Save | None = None, control: Control | None = None
+) -> Iterator[Point | Event]:
+    """Train as ``config`` says; a generator of points and events.
+
+    At each logged step the order is: evaluate, ``save`` the checkpoint, then yield the point. A point that a reader has
+    seen therefore never lies behind the last durable checkpoint, and steps that a crash makes the run repeat have
+    released nothing (see :mod:`privlab.training.checkpoint`). Points before the last are evaluated on the first 2,000
+    test records, the last one on all of them.
+
+    Args:
+        config: the settings.
+        resume: go on after this checkpoint. More epochs than it was made with extend the run; q, σ, C, B and δ must stay
+            the same, so an extension of a run with ``target_epsilon`` names its ``noise_multiplier`` instead.
+        save: makes a checkpoint durable before it returns; time spent here counts as “encrypt” in a sealed run.
+        control: asked at the end of each logical batch, the only place where training may pause or stop, and twice a
+            second while the inputs are prepared; a run that ends then has no point and nothing new to save.
+
+    Yields:
+        ``info`` and ``warning`` events, ``started``, the points, and last ``finished``, ``paused`` or ``stopped``.
+
+    Raises:
+        ConfigError: before anything is computed, with every problem.
+        CheckpointError: ``resume`` does not belong to ``config``.
+        DataMissing: the records are not on this machine.
+        MechanismError: clip or noise are not what the plan says.
+    """
+    checked = preflight(config)
+    plan = checked.plan
+    if resume:
+        resume.require_continuation(config, plan)
+    device = choose_device(config.performance.device)
+    spent = _Spent(plan, logged_steps(plan.steps, config.training.curve_points))
+    wish: str | None = None
+
+    def wished() -> bool:
+        nonlocal wish
+        wish = control() if control else None
+        return wish is not None
+
+    try:
+        dataset = yield from narrated(
+            lambda progress: prepare(load(config.data.dataset), config.model.name, progress), wished
+        )
+    except Unwanted:
+        yield _ended(wish, resume.step if resume else 0, plan, None)
+        return
+    trainer = Trainer(checked, dataset, device)
+    yield from _check(trainer)
+    if resume:
+        trainer.restore(resume)  # 1 load the parameters
+    yield _started(trainer)
+
+    watch = _Stopwatch(resume.seconds if resume else 0.0)
+    point, finite = None, True
+    for step in range(trainer.step + 1, plan.steps + 1):  # 7 repeat 3–6
+        logged, last = step in spent, step == plan.steps
+        trainer.advance(logged)  # 3 per-sample gradients · 4 clip · 5 perturb · 6 update, in dpsgd/step.py
+        watch.count()
+        if not (last or wished() or logged):
+            continue
+        metrics = {"steps_per_second": watch.pace()} | trainer.diagnostics() | _evaluated(trainer, last)
+        seconds = watch.seconds()
+        if save:
+            began = perf_counter()
+            # 2 encrypt them: a sealed vault lets no parameter reach the disk in clear
+            save(trainer.checkpoint(seconds))
+            if config.encryption.mode == "sealed":
+                trainer.clock.add("encrypt", perf_counter() - began)
+        metrics |= trainer.clock.take()
+        point = Point(step, step * plan.sample_rate, seconds, spent.at(step), metrics)
+        watch.pause()
+        yield point
+        if finite and "test_loss" not in metrics:
+            finite = False
+            yield Event("warning", "The test loss is no longer a finite number; a smaller learning rate may help.")
+        watch.go_on()
+    yield _ended(wish, trainer.step, plan, point)
+
+
+def _check(trainer: Trainer) -> Iterator[Event]:
+    if not trainer.plan.is_private:
+        yield Event("warning", "No differential privacy: without noise no ε is claimed (ε = ∞).")
+        return
+    found = trainer.check_mechanism()
+    yield Event(
+        "info",
+        f"Self-check passed: one record moves the clipped sum by at most {found.sensitivity:.3f} C, "
+        f"the noise is {found.noise_ratio:.3f} × σ·C.",
+        vars(found),
+    )
+    if trainer.config.privacy.randomness == "reproducible":
+        yield Event(
+            "warning", "Reproducible, not private: whoever knows the seed can redraw the noise and subtract it."
+        )
+
+
+def _started(trainer: Trainer) -> Event:
+    plan, before = trainer.plan, trainer.step
+    what = f"Resumed after step {before} of {plan.steps}" if before else f"Started: {plan.steps} steps"
+    return Event(
+        "started",
+        f"{what} on {trainer.device.type}, {trainer.dimension:,} parameters.",
+        {
+            "device": trainer.device.type,
+            "gradient_method": trainer.method,
+            "parameters": trainer.dimension,
+            "step": before,
+            "plan": plan.to_dict(),
+        },
+    )
+
+
+def _ended(wish: str | None, step: int, plan: PrivacyPlan, point: Point | None) -> Event:
+    where = f"step {step} of {plan.steps}"
+    data = {"step": step} | ({"epsilon": point.epsilon, **point.metrics} if point else {})
+    if wish:
+        kind, word = {"pause": ("paused", "Paused"), "stop": ("stopped", "Stopped")}[wish]
+        return Event(kind, f"{word} after {where}.", data)
+    accuracy = f"; test accuracy {100 * data['test_accuracy']:.2f} %" if "test_accuracy" in data else ""
+    return Event("finished", f"Finished after {where}{accuracy}.", data)
+
+
+def _evaluated(trainer: Trainer, last: bool) -> dict[str, float]:
+    began = perf_counter()
+    found = trainer.evaluate(everything=last)
+    measured = {"test_accuracy": found.accuracy, "time_evaluate": perf_counter() - began}
+    return measured | ({"test_loss": found.loss} if math.isfinite(found.loss) else {})
+
+
+class _Spent:
+    """ε at the logged steps, in one pass over the plan: about 0.1 s for 60 points, where a call a point takes 60 times that."""
+
+    def __init__(self, plan: PrivacyPlan, marks: Sequence[int]):
+        self._plan = plan
+        self._epsilons = self._curve(marks)
+
+    def _curve(self, steps: Sequence[int]) -> dict[int, float]:
+        return dict(zip(steps, epsilon_curve(self._plan, steps).tolist(), strict=True))
+
+    def __contains__(self, step: int) -> bool:
+        return step in self._epsilons
+
+    def at(self, step: int) -> float | None:
+        """ε after ``step`` steps; None where no guarantee is claimed."""
+        if not self._plan.is_private:
+            return None
+        if step not in self:
+            # A pause between two marks; computed with all of them, so that it lies between theirs.
+            self._epsilons |= self._curve(sorted({*self._epsilons, step}))
+        return self._epsilons[step]
+
+
+class _Stopwatch:
+    """Seconds of training and evaluation, without the time that the reader of the points takes."""
+
+    def __init__(self, before: float):
+        self._before, self._since = before, perf_counter()
+        self._steps, self._lapped = 0, self._since
+
+    def count(self) -> None:
+        self._steps += 1
+
+    def seconds(self) -> float:
+        return self._before + perf_counter() - self._since
+
+    def pace(self) -> float:
+        """Steps per second since the last point was handed over."""
+        return self._steps / (perf_counter() - self._lapped)
+
+    def pause(self) -> None:
+        self._before = self.seconds()
+
+    def go_on(self) -> None:
+        self._since = self._lapped = perf_counter()
+        self._steps = 0

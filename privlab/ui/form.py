@@ -1,0 +1,69 @@
+"""The Lab's form. It is drawn from the declarations, so a new setting appears by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from privlab.ui.draft import NOISE_BY, SIGMA, TARGET
+from privlab.ui.fetching import show_availability
+from privlab.ui.fields import field, show_problems
+from privlab.ui.launching import PASSPHRASE
+from privlab.ui.passphrase import passphrase_field
+from privlab.ui.settings import SECTIONS, SETTINGS
+
+#: Groups under one heading.
+_TOGETHER = {"data": "Data and model", "model": None}
+_NOISE_LABELS = {TARGET: "noise by target ε", SIGMA: "by multiplier σ"}
+
+Problems = Mapping[str, list[str]]
+
+
+def form(values: Mapping[str, Any], problems: Problems) -> None:
+    """Draw every field with its problem below it; expert settings are folded away, and unfold where one is refused."""
+    for section, title in SECTIONS.items():
+        paths = [p for p in SETTINGS if p.startswith(f"{section}.") and not SETTINGS[p].knob.expert]
+        heading = _TOGETHER.get(section, title)
+        if paths and heading:
+            st.subheader(f"{heading}", anchor=False)
+        _fields([path for path in paths if _applies(path, values)], values, problems)
+    expert = [path for path, setting in SETTINGS.items() if setting.knob.expert]
+    with st.expander("Expert settings", expanded=any(path in problems for path in expert)):
+        _fields(expert, values, problems)
+    _fields(["name"], values, problems)
+
+
+def _applies(path: str, values: Mapping[str, Any]) -> bool:
+    """Whether the choices made so far leave the setting something to say."""
+    if path in _NOISE_LABELS:
+        return path == values[NOISE_BY]
+    return path != "encryption.key" or values["encryption.mode"] == "sealed"
+
+
+def _fields(paths: list[str], values: Mapping[str, Any], problems: Problems) -> None:
+    for path in paths:
+        if path in _NOISE_LABELS:
+            _choose_noise(values)
+        field(path, values)
+        show_problems(path, problems)
+        if path == "data.dataset":
+            show_availability(values[path])
+        if path == "encryption.key" and values[path] == "passphrase":
+            passphrase_field(PASSPHRASE)
+
+
+def _choose_noise(values: Mapping[str, Any]) -> None:
+    """Noise is said one way or the other; the preview keeps the value not chosen in step."""
+    if NOISE_BY not in st.session_state:
+        st.session_state[NOISE_BY] = values[NOISE_BY]
+    st.segmented_control(
+        "Set the noise by",
+        list(_NOISE_LABELS),
+        format_func=_NOISE_LABELS.get,
+        key=NOISE_BY,
+        required=True,
+        width="stretch",
+        label_visibility="collapsed",
+    )

@@ -1,0 +1,81 @@
+"""Runs as people read them: names that tell runs apart, numbers with their meaning."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from privlab.charts.live import Mark, reference_marks
+from privlab.data.references import references
+from privlab.runs.record import Run
+from privlab.ui.live import LiveRun, live_run
+from privlab.ui.theme import STATUS_WORDS
+
+
+def names(runs: Sequence[Run]) -> dict[str, str]:
+    """A name for each run; runs of the same name get the beginning of their id."""
+    plain = {run.id: run.name or run.id for run in runs}
+    often = Counter(plain.values())
+    return {run_id: name if often[name] == 1 else f"{name} · {run_id[:4]}" for run_id, name in plain.items()}
+
+
+def live_runs(runs: Sequence[Run]) -> list[LiveRun]:
+    """``runs`` for the live panel, oldest first. What trains, or else what was launched last, is drawn strong."""
+    runs = sorted(runs, key=lambda run: run.created)
+    strong = {run.id for run in runs if not run.status.is_over}
+    if runs and not strong:
+        last = runs[-1]
+        strong = {run.id for run in runs if run.id == last.id or (last.group and run.group == last.group)}
+    called = names(runs)
+    return [replace(live_run(run, active=run.id in strong), label=called[run.id]) for run in runs]
+
+
+def published(runs: Sequence[Run], otherwise: str | None = None) -> tuple[Mark, ...]:
+    """Published results for a chart of ``runs``: those of their data set, none where they have several.
+
+    Without runs, those of data set ``otherwise``.
+    """
+    datasets = {run.config.data.dataset for run in runs} or {otherwise}
+    dataset = datasets.pop()
+    return reference_marks(references(dataset)) if dataset and not datasets else ()
+
+
+def state(run: Run) -> str:
+    """Status in words, with what was asked for and not yet done."""
+    if run.deleted is not None:
+        return "deleted"
+    words = STATUS_WORDS[run.status]
+    if run.requested and run.status.is_active:
+        words += f", will {run.requested} after this batch"
+    return words
+
+
+def reason(run: Run) -> str | None:
+    """Why the run failed or is paused, as a sentence; None where there is nothing to explain."""
+    return run.error or (run.reason.explanation if run.reason and not run.status.is_active else None)
+
+
+def epsilon(run: Run) -> str:
+    """ε spent so far."""
+    if not run.plan.is_private:
+        return "∞"
+    return "–" if run.epsilon is None else f"{run.epsilon:.3f}"
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """``seconds`` as a person says it."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def clock(moment: float | None) -> str:
+    """A Unix time as local date and time."""
+    return "–" if moment is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))

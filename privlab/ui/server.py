@@ -1,0 +1,66 @@
+"""What the web server does besides running pages: routes of our own, and the start and end of background work."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from privlab.runs.dispatcher import Dispatcher
+from privlab.runs.store import StoreError
+from privlab.ui import served
+from privlab.ui.access import store
+from privlab.ui.feed import Feed
+from privlab.ui.stream import stream_route
+
+_log = logging.getLogger(__name__)
+
+#: The main script, which registers the pages.
+MAIN = Path(__file__).with_name("main.py")
+FEED = Feed(store)
+ROUTES = [stream_route(FEED, served.stream_path()), served.asset_route()]
+
+#: What the first page would otherwise wait for.
+_HEAVY = ("pandas", "plotly.graph_objects", "privlab.preflight", "privlab.charts.compare", "privlab.charts.budget")
+
+
+@asynccontextmanager
+async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
+    """Start the dispatcher with the server; at its end (Ctrl-C) let runs reach a checkpoint and pause."""
+    dispatcher = await asyncio.to_thread(_start_dispatcher)
+    warm_up = asyncio.create_task(asyncio.to_thread(_warm_up))
+    try:
+        yield {"dispatcher": dispatcher}
+    finally:
+        await warm_up
+        await FEED.close()
+        if dispatcher is not None:
+            print("Waiting for runs to reach a checkpoint …", file=sys.stderr)
+            await asyncio.to_thread(dispatcher.stop)
+
+
+def _start_dispatcher() -> Dispatcher | None:
+    """The running dispatcher; None where the store cannot be opened, which every page then explains."""
+    try:
+        dispatcher = Dispatcher(store())
+    except (StoreError, OSError) as error:
+        _log.error("No runs can be started: %s", error)
+        return None
+    dispatcher.start()
+    return dispatcher
+
+
+def _warm_up() -> None:
+    """Import what pages need, then take all of it out of the garbage collector's sight: it is never garbage."""
+    for name in _HEAVY:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()

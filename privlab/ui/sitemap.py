@@ -1,0 +1,38 @@
+"""The pages and how to get to them. Made anew in each script run, as Streamlit wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import streamlit as st
+
+_FOLDER = Path(__file__).resolve().parents[2] / "pages"
+
+
+def lab() -> st.Page:
+    """The Lab, at the root of the site."""
+    return st.Page(_FOLDER / "lab.py", title="Lab", default=True)
+
+
+def run() -> st.Page:
+    return st.Page(_FOLDER / "run.py", title="Run", url_path="run")
+
+
+def compare() -> st.Page:
+    return st.Page(_FOLDER / "compare.py", title="Compare", url_path="compare")
+
+
+def link_to_run(run_id: str, label: str, help: str | None = None) -> None:
+    """A link to the page of one run."""
+    st.page_link(run(), label=label, query_params={"run": run_id}, help=help)
+
+
+def link_to_compare(run_ids: Iterable[str], label: str) -> None:
+    """A link to the comparison of some runs; of none, to the table of all."""
+    chosen = ",".join(run_ids)
+    st.page_link(compare(), label=label, query_params={"runs": chosen} if chosen else None)
+
+
+def link_to_lab(label: str = "Go to the Lab") -> None:
+    st.page_link(lab(), label=label)

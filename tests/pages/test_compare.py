@@ -1,0 +1,47 @@
+"""The page that compares runs. A selection by click is tested in a real browser."""
+
+from __future__ import annotations
+
+from privlab.runs.record import Status
+from tests.pages.conftest import address, stored
+
+
+def test_without_runs_it_says_what_to_do(visit) -> None:
+    assert any("Launch some in the Lab" in each.value for each in visit("compare").info)
+
+
+def test_a_deep_link_selects_its_runs(visit, store) -> None:
+    first = stored(store, status=Status.FINISHED, points=3, name="a")
+    second = stored(store, "strong", status=Status.FINISHED, points=3, name="b")
+    stored(store, name="c")
+    app = visit("compare", runs=f"{first.id},{second.id}")
+    assert address(app, "runs") == f"{first.id},{second.id}"
+    (differing,) = (table.value for table in app.table)
+    assert list(differing.columns) == ["a", "b"]
+    assert list(differing.index) == ["Privacy: Target epsilon ε"]
+    assert list(differing.loc["Privacy: Target epsilon ε"]) == ["3", "0.5"]
+    assert len(app.dataframe[0].value) == 3
+
+
+def test_runs_that_are_gone_are_named_and_left_out(visit, store) -> None:
+    run = stored(store, status=Status.FINISHED, points=3)
+    app = visit("compare", runs=f"{run.id},nosuchrun")
+    assert "nosuchrun" in app.warning[0].value
+    assert address(app, "runs") == run.id
+
+
+def test_filters_keep_what_is_chosen(visit, store) -> None:
+    first = stored(store, status=Status.FINISHED, points=3, name="apple")
+    second = stored(store, name="pear")
+    app = visit("compare", runs=f"{first.id},{second.id}")
+    app.text_input(key="filter-text").input("PEAR").run()
+    assert list(app.dataframe[0].value["Name"]) == ["pear"]
+    assert address(app, "runs") == f"{first.id},{second.id}"
+    app.selectbox(key="filter-status").select(Status.FAILED).run()
+    assert any("No run passes these filters" in each.value for each in app.info)
+    assert address(app, "runs") == f"{first.id},{second.id}"
+
+
+def test_nothing_chosen_says_what_to_do(visit, store) -> None:
+    stored(store)
+    assert any("Tick runs in the table" in each.value for each in visit("compare").info)

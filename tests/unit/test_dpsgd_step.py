@@ -1,0 +1,228 @@
+"""The private step: normalisation, empty batches, guards, self-check and diagnostics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from privlab.dpsgd.clock import PhaseClock
+from privlab.dpsgd.diagnostics import Diagnostics
+from privlab.dpsgd.guards import MechanismError
+from privlab.dpsgd.randomness import batch_rng, noise_generator
+from privlab.dpsgd.selfcheck import self_check
+from privlab.dpsgd.step import PrivateStep
+from privlab.metrics import METRICS, PHASES
+from privlab.privacy.plan import PrivacyPlan
+
+CPU = torch.device("cpu")
+PLAN = PrivacyPlan(records=100, batch_size=10, steps=5, noise_multiplier=1.5, max_grad_norm=0.4, delta=1e-5)
+CLIP_ONLY = replace(PLAN, noise_multiplier=0.0)
+PLAIN = replace(PLAN, noise_multiplier=0.0, max_grad_norm=None)
+
+
+def records(n: int = 100):
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(n, 6, generator=generator), torch.randint(0, 4, (n,), generator=generator)
+
+
+def network() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+def make(plan: PrivacyPlan = PLAN, method: str = "ghost", physical: int = 16, momentum: float = 0.0) -> PrivateStep:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=momentum)
+    return PrivateStep(model, plan, method, optimizer, noise_generator(CPU, 7), physical)
+
+
+def flat(step: PrivateStep) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in step.gradients.parameters])
+
+
+def moved(step: PrivateStep, batch: torch.Tensor, watch: bool = True):
+    """How far one step with learning rate 1 moves the parameters, and its report."""
+    before = flat(step).clone()
+    report = step.run(*records(), batch, PhaseClock(CPU), watch)
+    return before - flat(step), report
+
+
+@pytest.mark.parametrize("method", ["hooks", "ghost"])
+@pytest.mark.parametrize("size", [1, 3, 10, 60])
+def test_update_is_the_clipped_sum_over_the_expected_size(method: str, size: int) -> None:
+    batch = torch.arange(size)
+    x, y = records()
+    update, report = moved(make(CLIP_ONLY, method), batch)
+    expected = make(CLIP_ONLY, method).clipped_sum(x[batch], y[batch]) / PLAN.batch_size
+    torch.testing.assert_close(update, expected)
+    assert report.batch_size == size
+    torch.testing.assert_close(report.signal, (expected * PLAN.batch_size).norm())
+
+
+def test_without_clipping_the_update_is_the_plain_mean_over_the_expected_size() -> None:
+    x, y = records()
+    batch = torch.arange(7)
+    model = network()
+    nn.functional.cross_entropy(model(x[batch]), y[batch], reduction="sum").backward()
+    expected = torch.cat([p.grad.flatten() for p in model.parameters()]) / PLAN.batch_size
+    update, _ = moved(make(PLAIN), batch)
+    torch.testing.assert_close(update, expected)
+
+
+@pytest.mark.parametrize("method", ["hooks", "ghost"])
+def test_noise_is_drawn_once_for_a_batch_whatever_its_chunks(method: str) -> None:
+    batch = torch.arange(60)
+    one, _ = moved(make(PLAN, method, physical=64), batch)
+    many, _ = moved(make(PLAN, method, physical=7), batch)
+    torch.testing.assert_close(one, many, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["hooks", "ghost"])
+def test_empty_batch_is_noise_alone_and_still_updates(method: str) -> None:
+    step = make(PLAN, method)
+    update, report = moved(step, torch.arange(0))
+    expected = torch.cat(
+        [
+            torch.normal(0, 0.6, p.shape, generator=g).flatten()
+            for g in [noise_generator(CPU, 7)]
+            for p in network().parameters()
+        ]
+    )
+    torch.testing.assert_close(update, expected / PLAN.batch_size)
+    assert report.batch_size == 0 and report.chunks == ()
+    again, _ = moved(step, torch.arange(12))
+    assert again.isfinite().all()
+
+
+def test_empty_batch_still_moves_by_momentum_without_noise() -> None:
+    step = make(CLIP_ONLY, momentum=0.9)
+    first, _ = moved(step, torch.arange(20))
+    second, _ = moved(step, torch.arange(0))
+    torch.testing.assert_close(second, 0.9 * first)
+
+
+def test_nothing_of_one_batch_is_left_in_the_next() -> None:
+    x, y = records()
+    step = make(CLIP_ONLY)
+    moved(step, torch.arange(40))
+    now = network()
+    now.load_state_dict({name: p.detach() for name, p in zip(now.state_dict(), step.gradients.parameters, strict=True)})
+    fresh = PrivateStep(now, CLIP_ONLY, "hooks", torch.optim.SGD(now.parameters(), lr=1.0), noise_generator(CPU, 1), 16)
+    update, _ = moved(step, torch.arange(40, 50))
+    torch.testing.assert_close(update, fresh.clipped_sum(x[40:50], y[40:50]) / PLAN.batch_size)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda s: setattr(s.optimizer, "max_grad_norm", 0.8), "max_grad_norm of the noise is 0.8.*says 0.4"),
+        (lambda s: setattr(s.gradients, "max_grad_norm", 0.8), "max_grad_norm of the clip is 0.8.*says 0.4"),
+        (lambda s: setattr(s.optimizer, "noise_multiplier", 1.0), "noise_multiplier is 1.0.*says 1.5"),
+        (lambda s: setattr(s.optimizer, "expected_batch_size", 9), "expected batch size is 9.*says 10"),
+        (lambda s: s.gradients.parameters[0].requires_grad_(False), "changed after wrapping"),
+    ],
+)
+def test_disagreement_with_the_plan_ends_the_run(spoil, words: str) -> None:
+    step = make()
+    moved(step, torch.arange(5))
+    spoil(step)
+    before = flat(step).clone()
+    with pytest.raises(MechanismError, match=words):
+        moved(step, torch.arange(5))
+    assert torch.equal(before, flat(step))
+
+
+@pytest.mark.parametrize("method", ["hooks", "ghost"])
+def test_self_check_accepts_a_sound_mechanism(method: str) -> None:
+    found = self_check(make(PLAN, method), *records())
+    assert 0.1 < found.sensitivity <= 1 + 1e-4
+    assert found.gradient_error < 1e-4
+    assert abs(found.noise_ratio - 1) < 0.015
+
+
+def test_self_check_names_a_clip_that_does_not_hold() -> None:
+    step = make()
+    step.gradients.max_grad_norm = 0.8
+    with pytest.raises(MechanismError, match=r"moved the clipped sum by .* more than C = 0.4"):
+        self_check(step, *records())
+
+
+def test_self_check_names_wrong_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = make(PLAN, "hooks")
+    sound = step.gradients.differentiate
+
+    def mixed(x, y):
+        sound(x, y.flip(0))
+
+    monkeypatch.setattr(step.gradients, "differentiate", mixed)
+    with pytest.raises(MechanismError, match="Self-check failed"):
+        self_check(step, *records())
+
+
+@pytest.mark.parametrize("wrong", [0.95, 1.05])
+def test_self_check_names_wrong_noise(wrong: float) -> None:
+    step = make()
+    step.optimizer.noise_multiplier *= wrong
+    with pytest.raises(MechanismError, match="planned standard deviation"):
+        self_check(step, *records())
+
+
+def test_self_check_names_a_record_that_poisons_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = make(PLAN, "hooks")
+    monkeypatch.setattr(torch.Tensor, "isfinite", lambda t: torch.ones(t.shape, dtype=torch.bool))
+    with pytest.raises(MechanismError, match="not a number moved the clipped sum by nan"):
+        self_check(step, *records())
+
+
+def test_diagnostics_say_what_can_be_said() -> None:
+    x, y = records()
+    step, clock = make(), PhaseClock(CPU)
+    notes = Diagnostics(PLAN, step.dimension)
+    reports = []
+    for batch in (torch.arange(20), torch.arange(30, 42)):
+        clock.begin(True)
+        reports.append(step.run(x, y, batch, clock, True))
+        notes.add(reports[-1])
+    found = notes.collect()
+    norms = torch.cat([c.norms for c in reports[-1].chunks])
+    losses = torch.cat([c.losses for r in reports for c in r.chunks])
+    assert found["batch_size"] == 12 and found["non_finite"] == 0
+    assert found["grad_norm_p50"] == pytest.approx(norms.quantile(0.5).item())
+    assert found["clipped_share"] == pytest.approx((norms > 0.4).double().mean().item())
+    assert found["train_loss"] == pytest.approx(losses.mean().item(), rel=1e-5)
+    assert found["snr"] == pytest.approx(reports[-1].signal.item() / (1.5 * 0.4 * step.dimension**0.5))
+    assert (found["max_grad_norm"], found["noise_multiplier"]) == (0.4, 1.5)
+    assert found.keys() <= METRICS.keys()
+    times = clock.take()
+    assert times.keys() == {f"time_{phase}" for phase in PHASES} and times["time_gradients"] > 0
+    assert clock.take() == {}
+
+
+@pytest.mark.parametrize(("plan", "absent"), [(CLIP_ONLY, {"snr"}), (PLAIN, {"snr", "grad_norm_p50", "max_grad_norm"})])
+def test_diagnostics_leave_out_what_has_no_meaning(plan: PrivacyPlan, absent: set[str]) -> None:
+    step = make(plan)
+    notes = Diagnostics(plan, step.dimension)
+    notes.add(moved(step, torch.arange(9))[1])
+    assert not absent & notes.collect().keys()
+    notes.add(moved(step, torch.arange(0))[1])
+    assert notes.collect().keys() == {"batch_size", "non_finite", "noise_multiplier"} | ({"max_grad_norm"} - absent)
+
+
+def test_noise_has_more_entropy_than_a_32_bit_seed() -> None:
+    states = [noise_generator(CPU, None).get_state() for _ in range(3)]
+    words = {bytes(s.numpy()[24 : 24 + 8 * 624]) for s in states}
+    assert len(words) == 3
+    # Mersenne Twister's own seeding gives only 2³² different states, all determined by the first word.
+    own = torch.Generator().manual_seed(int.from_bytes(bytes(states[0].numpy()[24:28]), "little")).get_state()
+    assert not torch.equal(own[24 : 24 + 8 * 624], states[0][24 : 24 + 8 * 624])
+
+
+def test_seeded_streams_repeat_and_differ_from_each_other() -> None:
+    assert torch.equal(noise_generator(CPU, 5).get_state(), noise_generator(CPU, 5).get_state())
+    assert not torch.equal(noise_generator(CPU, 5).get_state(), noise_generator(CPU, 6).get_state())
+    assert batch_rng(5).integers(2**62) == batch_rng(5).integers(2**62) != batch_rng(6).integers(2**62)
+    assert batch_rng(None).integers(2**62) != batch_rng(None).integers(2**62)
