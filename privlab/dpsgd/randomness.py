@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 _BATCHES, _NOISE = 1, 2
-#: Layout of the CPU generator's state: 24 bytes of counters, then 624 Mersenne Twister words of 32 bits in 64-bit cells.
+#: Layout of the CPU generator's state: 24 bytes of counters, then 624 Mersenne Twister words, each in a 64-bit cell.
 _WORDS, _WORDS_AT, _STATE_BYTES = 624, 24, 5056
 
 

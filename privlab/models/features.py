@@ -7,7 +7,11 @@ the original code also offers, would mix records and spend privacy that nobody c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +29,8 @@ from privlab.models.catalogue import MODELS, SCATTER_ANGLES, SCATTER_SCALES, mis
 _VERSION = 1
 #: Pictures transformed at once: larger is not faster, and 512 pictures of 28×28 need about 150 MB.
 _CHUNK = 512
+#: More threads would only need more memory: eight transform 70,000 pictures in seconds.
+_MOST_WORKERS = 8
 #: Channels that share one mean and deviation (81 channels in 27 groups, Tramèr and Boneh 2021).
 _CHANNELS_A_GROUP = 3
 
@@ -115,9 +121,10 @@ def _make(place: Path, dataset: Dataset, say: Progress) -> list[torch.Tensor]:
         complete.mkdir()
         say(done, total, f"computing features of {title}")
         for name, pictures in _parts(dataset).items():
-            for count in _write(complete / name, pictures):
-                done += count
-                say(done, total, f"computing features of {title}")
+            with closing(_write(complete / name, pictures)) as written:
+                for count in written:
+                    done += count
+                    say(done, total, f"computing features of {title}")
         publish(complete, place)
     features = _load(place, dataset)
     if features is None:
@@ -125,16 +132,38 @@ def _make(place: Path, dataset: Dataset, say: Progress) -> list[torch.Tensor]:
     return features
 
 
-def _write(path: Path, pictures: torch.Tensor) -> Iterator[int]:
+def _write(path: Path, pictures: torch.Tensor) -> Generator[int, None, None]:
     """Write the features chunk by chunk, so that memory holds one chunk; yields the pictures done."""
     shape = (len(pictures), *scatter_shape(tuple(pictures.shape[1:])))
-    with path.open("wb") as file:
+    with path.open("wb") as file, closing(_in_parallel(pictures.split(_CHUNK))) as computed:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype("<f4")), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for chunk in pictures.split(_CHUNK):
+        for features in computed:
             # Not a memory map: on a full disk, writing through one kills the process.
-            file.write(scatter(chunk).numpy().data)
-            yield len(chunk)
+            file.write(features.numpy().data)
+            yield len(features)
+
+
+def _in_parallel(chunks: Sequence[torch.Tensor]) -> Generator[torch.Tensor, None, None]:
+    """The features of each chunk, in order, computed on all cores by threads of one core each.
+
+    torch's own threads wait for each other inside every operation. When another program wants the cores too, that was
+    measured to be twenty times slower; threads that share nothing lose nothing.
+    """
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    before, ahead = torch.get_num_threads(), deque()
+    pool = ThreadPoolExecutor(workers, "features", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        for chunk in chunks:
+            ahead.append(pool.submit(scatter, chunk))
+            # Results wait in memory for the disk, so only a few may.
+            if len(ahead) > workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
 
 
 def _load(place: Path, dataset: Dataset) -> list[torch.Tensor] | None:

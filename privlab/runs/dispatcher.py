@@ -32,8 +32,9 @@ TICK_SECONDS = 0.03
 LOOK_SECONDS = 1.0
 #: A worker of ours that is gone is given this long for its exit status to arrive.
 _EXIT_STATUS_SECONDS = 1.0
-#: A worker that was asked for and has not reported by then is asked for again.
+#: A worker that was asked for and has not reported by then is asked for again; sooner if an app before this one asked.
 STARTING_SECONDS = 30.0
+TAKEN_OVER_SECONDS = 5.0
 #: A living worker without a heartbeat for this long is stuck and is killed.
 STUCK_SECONDS = 60.0
 #: A zygote that fails so often before it is warm will not come up.
@@ -50,6 +51,7 @@ class _Seen:
     attempt: int
     since: float
     generation: int
+    patience: float
     heartbeat: float | None = None
     heard: float = 0.0
     missing_since: float | None = None
@@ -220,7 +222,7 @@ class Dispatcher:
             self._launch(run, passphrase, alone=len(queue) == 1)
 
     def _launch(self, run: Run, passphrase: str | None, alone: bool) -> None:
-        started = self._move(run, Status.STARTING, say="Waiting for its process.")
+        started = self._quietly(lambda: self._store.claim(run.id, foreground=False))
         if started is None:
             return
         sent = self._link.send(
@@ -231,7 +233,7 @@ class Dispatcher:
             device=run.config.performance.device,
         )
         if sent:
-            self._desk.seen[run.id] = _Seen(started.attempt, time.monotonic(), self._link.generation)
+            self._desk.seen[run.id] = _Seen(started.attempt, time.monotonic(), self._link.generation, STARTING_SECONDS)
         else:
             self._move(started, Status.QUEUED, say="The process that starts runs is being renewed.")
 
@@ -261,7 +263,7 @@ class Dispatcher:
         seen = self._desk.seen.get(run.id)
         if seen is None or seen.attempt != run.attempt:
             # Taken over from an earlier app, or started by a shell command.
-            seen = self._desk.seen[run.id] = _Seen(run.attempt, now, self._link.generation)
+            seen = self._desk.seen[run.id] = _Seen(run.attempt, now, self._link.generation, TAKEN_OVER_SECONDS)
         if run.status is Status.STARTING:
             self._watch_starting(run, seen, now)
         else:
@@ -271,7 +273,7 @@ class Dispatcher:
     def _watch_starting(self, run: Run, seen: _Seen, now: float) -> None:
         if seen.ended:
             self._report_death(run, seen)
-        elif seen.generation != self._link.generation or now - seen.since > STARTING_SECONDS:
+        elif seen.generation != self._link.generation or now - seen.since > seen.patience:
             self._start_over(run)
 
     def _start_over(self, run: Run) -> None:
@@ -299,6 +301,7 @@ class Dispatcher:
             self._report_death(run, seen)
 
     def _report_death(self, run: Run, seen: _Seen) -> None:
+        passphrases.forget(run.id)
         code = seen.exit_code
         if run.requested == "stop":
             self._move(run, Status.STOPPED, say=f"Stopped; its worker ended at step {run.step} or later.")

@@ -32,15 +32,16 @@ class Status(StrEnum):
         return self in (Status.STOPPED, Status.FINISHED, Status.FAILED)
 
 
-#: Allowed next states. Finished → queued happens by extending the run; stopped and failed → queued by resuming it.
+#: Allowed next states. Finished → queued happens by extending the run; paused, stopped and failed → queued by resuming
+#: it, or → starting by a shell command that trains it itself.
 MOVES: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.STARTING, Status.PAUSED, Status.STOPPED, Status.FAILED}),
     Status.STARTING: frozenset({Status.RUNNING, Status.QUEUED, Status.PAUSED, Status.STOPPED, Status.FAILED}),
     Status.RUNNING: frozenset({Status.QUEUED, Status.PAUSED, Status.STOPPED, Status.FINISHED, Status.FAILED}),
-    Status.PAUSED: frozenset({Status.QUEUED, Status.STOPPED}),
-    Status.STOPPED: frozenset({Status.QUEUED}),
+    Status.PAUSED: frozenset({Status.QUEUED, Status.STARTING, Status.STOPPED}),
+    Status.STOPPED: frozenset({Status.QUEUED, Status.STARTING}),
     Status.FINISHED: frozenset({Status.QUEUED}),
-    Status.FAILED: frozenset({Status.QUEUED}),
+    Status.FAILED: frozenset({Status.QUEUED, Status.STARTING}),
 }
 
 

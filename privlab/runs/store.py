@@ -350,6 +350,15 @@ class Store:
             _say(connection, run_id, kind or to.value, say or f"Run {to.value}.", now)
         return run
 
+    def claim(self, run_id: str, *, foreground: bool) -> Run:
+        """Take a run for a worker of the caller's, in one step.
+
+        The app takes queued runs; with ``foreground`` also paused, stopped and failed ones, and the app then treats the
+        worker as none of its own. Raises UnknownRun, StatusConflict.
+        """
+        expect = None if foreground else [Status.QUEUED]
+        return self.move(run_id, Status.STARTING, expect=expect, foreground=foreground, say="Waiting for its process.")
+
     def request(self, run_id: str, action: str | None, reason: Reason = Reason.PERSON) -> Run:
         """Ask the worker of an active run to ``pause`` or ``stop`` at its next logical batch; None takes the request back.
 
@@ -595,10 +604,11 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def _on_entering(status: Status, now: float) -> dict[str, Any]:
     """Columns that follow from the new status alone."""
     gone = {"pid": None, "process_started": None, "requested": None}
+    fresh = gone | {"ended": None, "error": None, "reason": None, "foreground": False}
     if status is Status.QUEUED:
-        return gone | {"ended": None, "error": None, "reason": None, "foreground": False}
+        return fresh
     if status is Status.STARTING:
-        return {"pid": None, "process_started": None, "attempt": _runs.c.attempt + 1, "heartbeat": now}
+        return fresh | {"attempt": _runs.c.attempt + 1, "heartbeat": now}
     if status is Status.RUNNING:
         return {"started": sa.func.coalesce(_runs.c.started, now), "heartbeat": now}
     if status is Status.PAUSED:

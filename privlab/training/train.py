@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Literal
 
@@ -13,6 +14,7 @@ from privlab.metrics import Point
 from privlab.models.features import prepare
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon_curve
+from privlab.privacy.confirm import confirm
 from privlab.privacy.plan import PrivacyPlan, logged_steps
 from privlab.training.background import Unwanted, narrated
 from privlab.training.checkpoint import Checkpoint
@@ -30,14 +32,14 @@ def train(
     """Train as ``config`` says; a generator of points and events.
 
     At each logged step the order is: evaluate, ``save`` the checkpoint, then yield the point. A point that a reader has
-    seen therefore never lies behind the last durable checkpoint, and steps that a crash makes the run repeat have
+    seen therefore never lies ahead of the last durable checkpoint, and steps that a crash makes the run repeat have
     released nothing (see :mod:`privlab.training.checkpoint`). Points before the last are evaluated on the first 2,000
     test records, the last one on all of them.
 
     Args:
         config: the settings.
-        resume: go on after this checkpoint. More epochs than it was made with extend the run; q, σ, C, B and δ must stay
-            the same, so an extension of a run with ``target_epsilon`` names its ``noise_multiplier`` instead.
+        resume: go on after this checkpoint. More epochs than it was made with extend the run; q, σ, C, B and δ must
+            stay the same, so an extension of a run with ``target_epsilon`` names its ``noise_multiplier`` instead.
         save: makes a checkpoint durable before it returns; time spent here counts as “encrypt” in a sealed run.
         control: asked at the end of each logical batch, the only place where training may pause or stop, and twice a
             second while the inputs are prepared; a run that ends then has no point and nothing new to save.
@@ -50,6 +52,7 @@ def train(
         CheckpointError: ``resume`` does not belong to ``config``.
         DataMissing: the records are not on this machine.
         MechanismError: clip or noise are not what the plan says.
+        AccountingError: dp-accounting finds a larger ε for the plan.
     """
     checked = preflight(config)
     plan = checked.plan
@@ -76,6 +79,7 @@ def train(
     if resume:
         trainer.restore(resume)  # 1 load the parameters
     yield _started(trainer)
+    second_opinion = _ask_dp_accounting(plan)
 
     watch = _Stopwatch(resume.seconds if resume else 0.0)
     point, finite = None, True
@@ -96,10 +100,14 @@ def train(
         metrics |= trainer.clock.take()
         point = Point(step, step * plan.sample_rate, seconds, spent.at(step), metrics)
         watch.pause()
+        if last or second_opinion.done():
+            second_opinion.result()  # no final ε is published that dp-accounting does not confirm
         yield point
         if finite and "test_loss" not in metrics:
             finite = False
             yield Event("warning", "The test loss is no longer a finite number; a smaller learning rate may help.")
+        if wish:
+            break
         watch.go_on()
     yield _ended(wish, trainer.step, plan, point)
 
@@ -137,6 +145,14 @@ def _started(trainer: Trainer) -> Event:
     )
 
 
+def _ask_dp_accounting(plan: PrivacyPlan) -> Future[float]:
+    """:func:`confirm` beside the first steps: it takes some tenths of a second, and the first point should not wait."""
+    pool = ThreadPoolExecutor(1, "privlab-confirm")
+    asked = pool.submit(confirm, plan)
+    pool.shutdown(wait=False)
+    return asked
+
+
 def _ended(wish: str | None, step: int, plan: PrivacyPlan, point: Point | None) -> Event:
     where = f"step {step} of {plan.steps}"
     data = {"step": step} | ({"epsilon": point.epsilon, **point.metrics} if point else {})
@@ -155,7 +171,7 @@ def _evaluated(trainer: Trainer, last: bool) -> dict[str, float]:
 
 
 class _Spent:
-    """ε at the logged steps, in one pass over the plan: about 0.1 s for 60 points, where a call a point takes 60 times that."""
+    """ε at the logged steps, in one pass over the plan: about 0.1 s for 60 points; a call a point takes 60 times that."""
 
     def __init__(self, plan: PrivacyPlan, marks: Sequence[int]):
         self._plan = plan

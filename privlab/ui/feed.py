@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -226,28 +225,26 @@ class Feed:
         await asyncio.to_thread(self._thread.shutdown)
 
     async def _poll(self) -> None:
-        read_at, backoff = 0.0, self._interval
+        backoff = self._interval
         while self._watchers:
             wanted = {run_id for watcher in self._watchers for run_id in watcher.run_ids}
             fresh = wanted - self._caches.keys()
-            if fresh or time.monotonic() - read_at >= self._interval:
-                try:
-                    reads = await asyncio.get_running_loop().run_in_executor(self._thread, self._look, wanted, fresh)
-                except StoreError as error:
-                    _log.warning("The run store could not be read: %s", error)
-                    self._say(str(error))
-                    await self._rest(backoff)
-                    backoff = min(2 * backoff, _MAX_BACKOFF)
-                    continue
-                backoff = self._interval
-                self._say(None)
-                if reads:
-                    read_at = time.monotonic()
-                    self._take(reads)
+            try:
+                reads = await asyncio.get_running_loop().run_in_executor(self._thread, self._look, wanted, fresh)
+            except StoreError as error:
+                _log.warning("The run store could not be read: %s", error)
+                self._say(str(error))
+                await self._rest(backoff)
+                backoff = min(2 * backoff, _MAX_BACKOFF)
+                continue
+            backoff = self._interval
+            self._say(None)
+            self._take(reads)
             # Watchers share what they have in common; what nobody watches any more is forgotten.
             for run_id in self._caches.keys() - wanted:
                 del self._caches[run_id]
-            await self._rest(_GLANCE)
+            # After a quiet time a change is seen at once; while runs train, they are read once per interval.
+            await self._rest(self._interval if reads else _GLANCE)
         self._caches.clear()
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -33,7 +33,7 @@ def field(path: str, values: Mapping[str, Any]) -> None:
     # Streamlit forgets a widget's value when another page is shown; the draft does not.
     if path not in st.session_state:
         st.session_state[path] = values[path]
-    label, widget = st.columns(_shares(setting), gap="small", vertical_alignment="center")
+    label, widget = st.columns(_shares(setting), gap="xxsmall", vertical_alignment="center")
     unit = f" :small[:gray[{setting.knob.unit}]]" if setting.knob.unit else ""
     label.markdown(f"{setting.label}{unit}", help=setting.help)
     with widget:
@@ -42,7 +42,7 @@ def field(path: str, values: Mapping[str, Any]) -> None:
 
 def _shares(setting: Setting) -> tuple[int, int]:
     """Widths of label and widget: numbers are short, most words for choices are long."""
-    return (1, 1) if setting.is_number else (3, 7)
+    return (1, 1) if setting.is_number else (32, 68)
 
 
 def _widget(setting: Setting) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import streamlit as st
 
 from privlab.runs.limits import MOST, max_concurrent, set_max_concurrent
 from privlab.runs.record import Run, Status
-from privlab.ui import labels, sitemap
+from privlab.runs.store import UnknownRun
+from privlab.ui import labels, sitemap, urls
 from privlab.ui.access import store
 from privlab.ui.controls import controls, pin_button, undo_delete
 from privlab.ui.guard import attempted
@@ -17,16 +19,19 @@ from privlab.ui.guard import attempted
 _SHOWN = 8
 #: A deleted run is offered back in this list for so long, seconds; later, on its own page.
 _UNDO = 600
+_UNDOS = 3
 _AT_ONCE = "runs-at-once"
 
 
 def choose_runs(pinned: Sequence[str]) -> list[Run]:
     """The runs of the chart: the pinned ones that exist, and all that are queued or train. Newest first."""
-    active = store().list(status=(Status.QUEUED, Status.STARTING, Status.RUNNING))
-    known = {run.id: run for run in active}
-    if missing := [run_id for run_id in pinned if run_id not in known]:
-        known |= {run.id: run for run in store().list() if run.id in missing}
-    return sorted(known.values(), key=lambda run: run.created, reverse=True)
+    known = {run.id: run for run in store().list(status=(Status.QUEUED, Status.STARTING, Status.RUNNING))}
+    for run_id in pinned:
+        if run_id not in known:
+            with suppress(UnknownRun):
+                known[run_id] = store().get(run_id)
+    here = (run for run in known.values() if run.deleted is None)
+    return sorted(here, key=lambda run: run.created, reverse=True)[: urls.MOST_RUNS]
 
 
 def recent_runs(pinned: Sequence[str]) -> None:
@@ -35,9 +40,8 @@ def recent_runs(pinned: Sequence[str]) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.subheader("Recent runs", anchor=False)
         _queue()
-    for run in store().list(deleted=True, limit=3):
-        if run.deleted and time.time() - run.deleted < _UNDO:
-            undo_delete(run)
+    for run in _just_deleted():
+        undo_delete(run)
     if not runs:
         st.info("No runs yet. Choose a preset above and press **Launch**; every run stays in this list.")
         return
@@ -46,6 +50,12 @@ def recent_runs(pinned: Sequence[str]) -> None:
         for run in runs:
             _row(run, called[run.id], run.id in pinned)
     sitemap.link_to_compare(pinned, "All runs, filters and downloads: Compare")
+
+
+def _just_deleted() -> list[Run]:
+    since = time.time() - _UNDO
+    lately = [run for run in store().list(deleted=True) if (run.deleted or 0) > since]
+    return sorted(lately, key=lambda run: run.deleted or 0, reverse=True)[:_UNDOS]
 
 
 def _row(run: Run, name: str, pinned: bool) -> None:

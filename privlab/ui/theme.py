@@ -51,7 +51,7 @@ button[data-variant="segmented_control"][data-selected] p { font-weight: 700; fi
   text-underline-offset: 0.2em; }
 [data-testid="stPageLink"] a { background: none; padding-left: 0; }
 .st-key-settings [data-testid="stMarkdownContainer"] p { line-height: 1.2; font-size: 0.92rem; }
-.st-key-settings [data-baseweb="select"] div, .st-key-settings [data-testid="stSelectbox"] input { font-size: 0.86rem; }
+.st-key-settings [data-baseweb="select"] div, .st-key-settings [data-testid="stSelectbox"] input { font-size: 0.84rem; }
 .st-key-settings [data-testid="stExpanderDetails"] { padding: 0.6rem 0.5rem; }
 .st-key-settings [data-testid="stNumberInputContainer"] button[aria-label="Clear value"] { display: none; }
 

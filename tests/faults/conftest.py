@@ -17,6 +17,7 @@ import pytest
 
 from privlab.config import RunConfig, load_preset
 from privlab.privacy import epsilon_curve
+from privlab.runs.presence import AppLock
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
 
@@ -37,6 +38,9 @@ class Lab:
         self.home = home
         self.store = Store()
         self.app: subprocess.Popen | None = None
+        #: For tests that are the app themselves.
+        self.lock = AppLock()
+        self._spawned: list[subprocess.Popen] = []
 
     # The app
 
@@ -84,6 +88,10 @@ class Lab:
         self.app.stdout.close()
         self.app = None
 
+    def spawn(self, module: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", module, *arguments]
+        self._spawned.append(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL))
+
     # What is there
 
     def run(self, run_id: str) -> Run:
@@ -128,6 +136,9 @@ class Lab:
             self.kill_app()
         for process in self.processes():
             process.kill()
+        for spawned in self._spawned:
+            spawned.wait(10)
+        self.lock.release()
         self.store.close()
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from privlab.runs import control
-from privlab.runs.record import Reason, Status
+from privlab.runs.record import Reason, Run, Status
 from tests.faults.conftest import CONFIG, Lab, check_complete
 
 PASSPHRASE = "seven-lazy-otters-88"
@@ -153,6 +153,43 @@ def test_a_stopped_process_is_found_by_its_silence_only_after_long(lab: Lab) -> 
     assert lab.run(run_id).status is Status.RUNNING
     os.kill(pid, signal.SIGCONT)
     check_complete(lab, run_id)
+
+
+def test_a_device_that_a_fork_cannot_use_gets_a_process_of_its_own(lab: Lab) -> None:
+    lab.open()
+    run_id = lab.launch(SEALED.replace(performance__device="cuda"), PASSPHRASE)
+    run = lab.until_status(run_id, Status.FINISHED, Status.FAILED, seconds=120)
+    if run.status is Status.FAILED:
+        assert "device=cuda is not available on this machine" in run.error
+    log = (lab.home / "logs" / f"{run_id}.log").read_text()
+    assert PASSPHRASE not in log
+
+
+@pytest.mark.parametrize("stuck_in", ["preparing", "batch"])
+def test_a_worker_that_does_not_come_to_an_end_is_ended_when_the_app_is_gone(lab: Lab, stuck_in: str) -> None:
+    run = stuck_worker(lab, stuck_in)
+    lab.lock.release()
+    lab.until(lambda: not lab.processes(), "no process is left", 15)
+    ended = lab.run(run.id)
+    assert (ended.status, ended.reason) == (Status.PAUSED, Reason.APP_GONE)
+
+
+def test_a_pause_while_data_are_prepared_happens_at_once(lab: Lab) -> None:
+    run = stuck_worker(lab, "preparing")
+    control.pause(lab.store, run.id)
+    ended = lab.until_status(run.id, Status.PAUSED, seconds=8)
+    assert ended.reason is Reason.PERSON
+    lab.until(lambda: not lab.processes(), "no process is left", 5)
+
+
+def stuck_worker(lab: Lab, stuck_in: str) -> Run:
+    """A run whose worker hangs, with this test as its app."""
+    assert lab.lock.acquire()
+    run = control.launch(lab.store, CONFIG)
+    claimed = lab.store.claim(run.id, foreground=False)
+    lab.spawn("tests.faults.stuck", run.id, str(claimed.attempt), stuck_in)
+    lab.until(lambda: (lab.home / "stuck").exists(), "the worker hangs", 60)
+    return claimed
 
 
 def test_workers_share_one_session_and_yield(lab: Lab) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 
 import numpy as np
 import pytest
@@ -96,9 +97,18 @@ def test_an_interrupted_computation_leaves_nothing(pictures, monkeypatch):
         if done >= 16:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         prepare(pictures, "scatter-linear", interrupt)
     assert kept() == []
+    assert caught.tb and not [thread for thread in threading.enumerate() if thread.name.startswith("features")]
+
+
+def test_many_small_chunks_keep_their_order_and_torchs_threads(pictures, monkeypatch):
+    monkeypatch.setattr(features, "_CHUNK", 3)
+    before = torch.get_num_threads()
+    prepared = prepare(pictures, "scatter-linear")
+    assert torch.get_num_threads() == before
+    torch.testing.assert_close(prepared.train_x, scatter(pictures.train_x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "not an array"])

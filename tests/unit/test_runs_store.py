@@ -221,6 +221,18 @@ def test_a_worker_that_was_replaced_writes_nothing(store: Store) -> None:
     store.append(second.id, point(2), second.attempt)
 
 
+def test_the_app_takes_queued_runs_only_and_a_shell_any_that_rests(store: Store) -> None:
+    for status in (Status.PAUSED, Status.STOPPED, Status.FAILED):
+        run = new_run(store, status)
+        with pytest.raises(StatusConflict):
+            store.claim(run.id, foreground=False)
+        taken = store.claim(run.id, foreground=True)
+        assert (taken.status, taken.foreground, taken.attempt, taken.error) == (Status.STARTING, True, 1, None)
+        with pytest.raises(StatusConflict):
+            store.claim(run.id, foreground=True)
+    assert not store.claim(new_run(store).id, foreground=False).foreground
+
+
 def test_a_point_and_its_run_change_together(store: Store) -> None:
     run = new_run(store, Status.RUNNING)
     store.append(run.id, point(3, test_accuracy=0.5, train_loss=2.0), run.attempt)

@@ -17,6 +17,7 @@ from privlab.metrics import METRICS, PHASES, Point, Release
 from privlab.models.build import build
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon
+from privlab.privacy.confirm import AccountingError
 from privlab.training import trainer
 from privlab.training.checkpoint import Checkpoint, CheckpointError
 from privlab.training.events import Event
@@ -239,8 +240,8 @@ def test_extension_of_a_target_run_names_its_noise() -> None:
 
 def test_resuming_a_finished_run_says_so_at_once() -> None:
     _, _, saved = run(SMALL)
-    points, events, _ = run(SMALL, resume=saved[-1])
-    assert points == [] and events[-1].kind == "finished"
+    points, events, again = run(SMALL, resume=saved[-1])
+    assert (points, again) == ([], []) and events[-1].kind == "finished"
 
 
 def test_gradient_method_and_chunks_do_not_change_the_run() -> None:
@@ -273,6 +274,16 @@ def test_averaged_weights_are_evaluated_and_released() -> None:
     assert not torch.allclose(last.weights["1.weight"], last.parameters["1.weight"])
     off, _, _ = run(SMALL.replace(training__curve_points=2))
     assert points[-1].metrics["test_loss"] != off[-1].metrics["test_loss"]
+
+
+def test_only_the_last_point_uses_all_test_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "SUBSET", 64)
+    points, _, _ = run(SMALL)
+    assert all((64 * p.metrics["test_accuracy"]).is_integer() for p in points[:-1])
+    assert (355 * points[-1].metrics["test_accuracy"]) == pytest.approx(
+        round(355 * points[-1].metrics["test_accuracy"])
+    )
+    assert not (64 * points[-1].metrics["test_accuracy"]).is_integer()
 
 
 def test_diverged_run_goes_on_and_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,3 +330,11 @@ def test_what_is_private_is_marked_so() -> None:
     points, _, _ = run(SMALL)
     released = {k for k in points[-1].metrics if METRICS[k].release in (Release.RELEASED, Release.TEST_DATA)}
     assert released == {"test_accuracy", "test_loss", "noise_multiplier", "max_grad_norm"}
+
+
+def test_an_epsilon_that_dp_accounting_does_not_confirm_is_never_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("privlab.privacy.confirm.library_epsilon", lambda plan: plan.epsilon + 0.05)
+    seen: list[int] = []
+    with pytest.raises(AccountingError, match="no claim"):
+        seen.extend(item.step for item in train(SMALL) if isinstance(item, Point))
+    assert STEPS not in seen

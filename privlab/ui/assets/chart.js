@@ -52,8 +52,8 @@ export function traces(panel, runs, look) {
       let values = y;
       const rows = thinned(y);
       if (rows) {
-        x = Float64Array.from(rows, (row) => x[row]);
-        values = Float64Array.from(rows, (row) => y[row]);
+        x = picked(x, rows);
+        values = picked(y, rows);
       }
       const stack = panel.stacked && single
         ? { stackgroup: "one", fillcolor: colour, line: { color: colour, width: 0.5 }, mode: "lines" }
@@ -69,6 +69,12 @@ export function traces(panel, runs, look) {
     });
   }
   if (panel.marks && axis === "epsilon" && look.marksOn && look.marks.length) found.push(published(look, found));
+  return found;
+}
+
+function picked(values, rows) {
+  const found = new Float64Array(rows.length);
+  for (let i = 0; i < rows.length; i++) found[i] = values[rows[i]];
   return found;
 }
 

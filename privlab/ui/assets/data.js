@@ -87,15 +87,22 @@ export function thinned(values, limit = LIMIT) {
   const n = values.length;
   if (n <= limit) return null;
   const stretches = Math.floor((limit - 2) / 2);
-  const keep = new Set([0, n - 1]);
+  const rows = new Int32Array(limit);
+  let kept = 0;
+  const keep = (row) => {
+    if (!kept || rows[kept - 1] !== row) rows[kept++] = row;
+  };
+  keep(0);
   for (let s = 0; s < stretches; s++) {
     const [from, to] = [Math.floor((s * n) / stretches), Math.floor(((s + 1) * n) / stretches)];
     let [low, high] = [from, from];
-    for (let i = from; i < to; i++) {
+    for (let i = from + 1; i < to; i++) {
       if (values[i] < values[low] || Number.isNaN(values[low])) low = i;
       if (values[i] > values[high] || Number.isNaN(values[high])) high = i;
     }
-    keep.add(low).add(high);
+    keep(Math.min(low, high));
+    keep(Math.max(low, high));
   }
-  return Int32Array.from(keep).sort();
+  keep(n - 1);
+  return rows.subarray(0, kept);
 }

@@ -1,0 +1,305 @@
+"""What a person does in PrivLab, from the first visit to the comparison, against the real server and real training."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from privlab.config import load_preset
+from privlab.privacy import epsilon
+from privlab.runs import control
+from privlab.runs.record import Run, Status
+from privlab.runs.store import Store
+from tests.e2e.conftest import Lab, Visitor
+
+CHART = '[data-testid="live-chart-accuracy"]'
+#: Epochs enough to pause, reload and kill; nobody waits for the end.
+LONG = 9_000
+
+
+def store_of(lab: Lab) -> Store:
+    return Store(f"sqlite:///{lab.home / 'runs.sqlite'}")
+
+
+def runs_of(lab: Lab) -> list[Run]:
+    store = store_of(lab)
+    try:
+        return store.list()
+    finally:
+        store.close()
+
+
+def until(page: Page, lab: Lab, run_id: str, what) -> Run:
+    """Wait up to a minute until ``what(run)`` holds in the store."""
+    store = store_of(lab)
+    try:
+        for _ in range(600):
+            run = store.get(run_id)
+            if what(run):
+                return run
+            page.wait_for_timeout(100)
+    finally:
+        store.close()
+    raise AssertionError(f"{run.status} at step {run.step}, error {run.error}")
+
+
+def fill(page: Page, path: str, value: object) -> None:
+    """Type into the number field of setting ``path`` and leave it."""
+    box = page.locator(f".st-key-{path.replace('.', '-')} input")
+    box.fill(str(value))
+    box.press("Tab")
+
+
+def preset(visitor: Visitor, key: str) -> None:
+    visitor.page.locator(f".st-key-preset-{key} button").click()
+    visitor.settle()
+
+
+def launch(visitor: Visitor, lab: Lab, button: str = "launch") -> list[Run]:
+    """Press Launch; the runs that came of it, newest first."""
+    before = {run.id for run in runs_of(lab)}
+    visitor.page.locator(f".st-key-{button} button").first.click()
+    for _ in range(100):
+        fresh = [run for run in runs_of(lab) if run.id not in before]
+        if fresh:
+            visitor.settle()
+            return [run for run in runs_of(lab) if run.id not in before]
+        visitor.page.wait_for_timeout(100)
+    raise AssertionError("nothing was launched")
+
+
+def points_drawn(page: Page) -> list[int]:
+    """How many points each trace of the chart shows."""
+    return page.evaluate("(s) => (document.querySelector(s)?.data || []).map((t) => t.x.length)", CHART)
+
+
+def wait_for_points(page: Page, most: int) -> None:
+    page.wait_for_function(
+        "([s, n]) => Math.max(0, ...(document.querySelector(s)?.data || []).map((t) => t.x.length)) >= n",
+        arg=[CHART, most],
+        timeout=60_000,
+    )
+
+
+def start_long_run(visitor: Visitor, lab: Lab) -> Run:
+    """A digits run that lasts, with many points, watched in the lab."""
+    config = load_preset("digits").replace(training__epochs=LONG, training__curve_points=2000)
+    store = store_of(lab)
+    try:
+        run = control.launch(store, config)
+    finally:
+        store.close()
+    visitor.open(f"{lab.url}/?runs={run.id}")
+    return until(visitor.page, lab, run.id, lambda r: r.status is Status.RUNNING and r.step > 1)
+
+
+def test_launch_and_watch(lab: Lab, visitor: Visitor) -> None:
+    page = visitor.open(lab.url)
+    expect(page.get_by_text("Press Launch to train a model")).to_be_visible()
+    preset(visitor, "digits")
+    (run,) = launch(visitor, lab)
+    wait_for_points(page, 20)
+    done = until(page, lab, run.id, lambda r: r.status.is_over)
+    assert done.status is Status.FINISHED, done.error
+    plan = done.plan
+    golden = epsilon(plan.sample_rate, plan.noise_multiplier, plan.steps, plan.delta)
+    assert abs(done.epsilon - golden) < 1e-3
+    expect(page.get_by_test_id("live-tile-epsilon")).to_have_text(f"{golden:.3f}")
+    expect(page.get_by_test_id("live-tile-accuracy")).to_have_text(re.compile(r"^\d\d\.\d %$"))
+    assert max(points_drawn(page)) >= 20
+
+
+def test_four_levels_race(lab: Lab, visitor: Visitor) -> None:
+    page = visitor.open(lab.url)
+    preset(visitor, "digits")
+    runs = launch(visitor, lab, "launch-levels")
+    assert sorted(run.config.privacy.target_epsilon or 0 for run in runs) == [0, 1, 3, 8]
+    for run in runs:
+        assert until(page, lab, run.id, lambda r: r.status.is_over).status is Status.FINISHED
+    page.wait_for_function(
+        "(s) => (document.querySelector(s)?.data || []).filter((t) => t.x.length > 1).length >= 4", arg=CHART
+    )
+
+
+def test_pause_resume_stop(lab: Lab, visitor: Visitor) -> None:
+    run = start_long_run(visitor, lab)
+    page = visitor.open(f"{lab.url}/run?run={run.id}")
+    page.locator(f".st-key-pause-{run.id} button").click()
+    paused = until(page, lab, run.id, lambda r: r.status is Status.PAUSED)
+    page.locator(f".st-key-resume-{run.id} button").click()
+    resumed = until(page, lab, run.id, lambda r: r.status is Status.RUNNING and r.step > paused.step)
+    assert resumed.resumed_from == paused.step
+    page.locator(f".st-key-stop-{run.id} button").click()
+    stopped = until(page, lab, run.id, lambda r: r.status is Status.STOPPED)
+    plan = stopped.plan
+    # What was spent counts every step once, pause or not.
+    assert abs(stopped.epsilon - epsilon(plan.sample_rate, plan.noise_multiplier, stopped.step, plan.delta)) < 1e-3
+    page.locator(f".st-key-delete-{run.id} button").click()
+    page.locator(f".st-key-undelete-{run.id} button").click()
+    expect(page.locator(f".st-key-clone-{run.id} button")).to_be_visible()
+
+
+def test_reload_in_mid_run(lab: Lab, visitor: Visitor) -> None:
+    run = start_long_run(visitor, lab)
+    page = visitor.page
+    wait_for_points(page, 2)
+    before = until(page, lab, run.id, lambda r: True)
+    page.reload()
+    visitor.settle()
+    wait_for_points(page, 2)
+    after = until(page, lab, run.id, lambda r: r.step > before.step)
+    assert after.status is Status.RUNNING and after.attempt == before.attempt
+    stop(lab, run)
+
+
+def test_zoom_survives_updates(lab: Lab, visitor: Visitor) -> None:
+    run = start_long_run(visitor, lab)
+    page = visitor.page
+    wait_for_points(page, 3)
+    page.evaluate("(s) => { document.querySelector(s).marked = true; }", CHART)
+    box = page.locator(f"{CHART} .nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
+    page.mouse.up()
+    ranges = "(s) => document.querySelector(s)._fullLayout.xaxis.range.map((v) => +v.toFixed(6))"
+    page.wait_for_function("(s) => document.querySelector(s)._fullLayout.xaxis.autorange === false", arg=CHART)
+    zoomed = page.evaluate(ranges, CHART)
+    shown = max(points_drawn(page))
+    wait_for_points(page, shown + 3)
+    fill(page, "training.batch_size", 128)
+    visitor.settle()
+    assert page.evaluate(ranges, CHART) == zoomed
+    assert page.evaluate("(s) => document.querySelector(s).marked", CHART) is True, "the chart was mounted anew"
+    stop(lab, run)
+
+
+def test_double_click_makes_one_run(lab: Lab, visitor: Visitor) -> None:
+    page = visitor.open(lab.url)
+    preset(visitor, "strong")
+    before = len(runs_of(lab))
+    page.locator(".st-key-launch button").dblclick()
+    page.wait_for_timeout(3000)
+    visitor.settle()
+    assert len(runs_of(lab)) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("training.batch_size", 5000, ["5000", "1,442"]),
+        ("privacy.delta", 0.5, ["0.5", "1,442"]),
+        ("privacy.max_grad_norm", -1, ["-1", "greater than 0"]),
+        ("privacy.target_epsilon", 0.00001, ["1e-05"]),
+    ],
+)
+def test_wrong_input_is_named_beside_the_field(
+    lab: Lab, visitor: Visitor, path: str, value: object, words: list[str]
+) -> None:
+    page = visitor.open(lab.url)
+    preset(visitor, "digits")
+    fill(page, path, value)
+    visitor.settle()
+    problem = page.locator(f".st-key-problem-{path.replace('.', '-')}")
+    for word in words:
+        expect(problem).to_contain_text(word)
+    before = len(runs_of(lab))
+    page.locator(".st-key-launch button").click()
+    visitor.settle()
+    expect(page.get_by_text("Nothing was launched.").first).to_be_visible()
+    assert len(runs_of(lab)) == before
+
+
+@pytest.mark.parametrize("visitor", ["dark"], indirect=True)
+def test_dark_theme(lab: Lab, visitor: Visitor) -> None:
+    page = visitor.open(lab.url)
+    background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    red, green, blue = (int(part) for part in re.findall(r"\d+", background)[:3])
+    assert red + green + blue < 200, background
+    ink = page.evaluate("(s) => document.querySelector(s)._fullLayout.font.color", CHART)
+    assert ink and ink.lower() not in ("#000", "#000000", "#2a3f5f", "#444")
+
+
+def test_unknown_run_in_the_url(lab: Lab, visitor: Visitor) -> None:
+    page = visitor.open(f"{lab.url}/run?run=nosuchrun")
+    expect(page.get_by_text("nosuchrun").first).to_be_visible()
+    page = visitor.open(f"{lab.url}/compare?runs=nosuchrun,alsonot")
+    expect(page.get_by_text("nosuchrun").first).to_be_visible()
+
+
+def finished_run(home: Path) -> Run:
+    """A run trained by the library before the server ever started."""
+    command = [sys.executable, "-m", "privlab", "train", "--preset", "digits", "--set", "training.epochs=10", "--json"]
+    subprocess.run(command, env=os.environ | {"PRIVLAB_HOME": str(home)}, check=True, capture_output=True, timeout=300)
+    store = Store(f"sqlite:///{home / 'runs.sqlite'}")
+    try:
+        return store.list()[0]
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("place", ["run?run={id}", "compare?runs={id}", "?runs={id}"])
+def test_deep_links_on_a_fresh_server(tmp_path: Path, visitor: Visitor, place: str) -> None:
+    run = finished_run(tmp_path)
+    fresh = Lab(tmp_path)
+    fresh.start()
+    try:
+        page = visitor.open(f"{fresh.url}/{place.format(id=run.id)}")
+        expect(page.get_by_text("Page not found")).to_have_count(0)
+        expect(page.get_by_text(run.name).first).to_be_visible()
+    finally:
+        fresh.stop()
+
+
+def test_ctrl_c_pauses_and_a_restart_goes_on(fresh_lab: Lab, visitor: Visitor) -> None:
+    run = start_long_run(visitor, fresh_lab)
+    fresh_lab.interrupt()
+    paused = runs_of(fresh_lab)[0]
+    assert paused.status is Status.PAUSED and paused.step >= run.step
+    fresh_lab.start()
+    page = visitor.open(f"{fresh_lab.url}/run?run={run.id}")
+    page.locator(f".st-key-resume-{run.id} button").click()
+    resumed = until(page, fresh_lab, run.id, lambda r: r.status is Status.RUNNING and r.step > paused.step)
+    assert resumed.resumed_from == paused.step
+    stop(fresh_lab, run)
+
+
+def test_a_run_outlives_a_killed_app(fresh_lab: Lab, visitor: Visitor) -> None:
+    run = start_long_run(visitor, fresh_lab)
+    fresh_lab.kill()
+    fresh_lab.start()
+    page = visitor.open(f"{fresh_lab.url}/run?run={run.id}")
+    later = until(page, fresh_lab, run.id, lambda r: r.status is Status.RUNNING and r.step > run.step + 5)
+    assert later.pid == run.pid and later.attempt == run.attempt, "the worker was adopted, not started anew"
+    stop(fresh_lab, run)
+
+
+def test_sealed_run_with_a_passphrase(lab: Lab, visitor: Visitor) -> None:
+    page = visitor.open(lab.url)
+    preset(visitor, "encrypted")
+    page.locator(".st-key-encryption-key").get_by_role("combobox").click()
+    page.get_by_role("option", name="passphrase").click()
+    visitor.settle()
+    page.locator(".st-key-launch-passphrase input").fill("correct horse battery staple")
+    page.locator(".st-key-launch-passphrase input").press("Tab")
+    visitor.settle()
+    (run,) = launch(visitor, lab)
+    assert until(page, lab, run.id, lambda r: r.status.is_over).status is Status.FINISHED
+    kept = b"".join(path.read_bytes() for path in lab.home.rglob("*") if path.is_file() and "runs.sqlite" in path.name)
+    assert b"battery staple" not in kept
+    sealed = (lab.home / "runs" / run.id / "weights.plab").read_bytes()
+    assert b"safetensors" not in sealed and b"weight" not in sealed
+
+
+def stop(lab: Lab, run: Run) -> None:
+    store = store_of(lab)
+    try:
+        control.stop(store, run.id)
+    finally:
+        store.close()
