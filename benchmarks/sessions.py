@@ -22,7 +22,7 @@ from benchmarks.common import arguments, machine, report
 from benchmarks.staleness import CHART, fill, write
 from privlab.runs.store import Store
 from tests.e2e.browser import FLAGS, find
-from tests.e2e.conftest import Lab
+from tests.e2e.lab import Lab
 
 RUNS = 10
 

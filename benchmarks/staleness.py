@@ -23,7 +23,7 @@ from privlab.privacy import PrivacyPlan
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
 from tests.e2e.browser import FLAGS, find
-from tests.e2e.conftest import Lab
+from tests.e2e.lab import Lab
 
 POINTS = 2000
 CHART = '[data-testid="live-chart-accuracy"]'

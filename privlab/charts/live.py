@@ -88,7 +88,7 @@ class Panel:
         }
 
 
-TileKind = Literal["epsilon", "accuracy", "speed", "time_left", "clipped", "progress"]
+TileKind = Literal["epsilon", "accuracy", "speed", "time_left", "clipped"]
 
 
 @dataclass(frozen=True)

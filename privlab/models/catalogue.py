@@ -55,7 +55,7 @@ MODELS: dict[str, ModelFacts] = {
             "Small tanh CNN",
             "The convolutional network of Papernot et al. 2021 and Tramèr & Boneh 2021: small, with tanh activations.",
             ("image",),
-            "hooks",
+            "ghost",
             min_side=28,
         ),
         ModelFacts(

@@ -16,7 +16,7 @@ from privlab.privacy import epsilon
 from privlab.runs import control
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
-from tests.e2e.conftest import Lab, Visitor
+from tests.e2e.lab import Lab, Visitor
 
 CHART = '[data-testid="live-chart-accuracy"]'
 #: Epochs enough to pause, reload and kill; nobody waits for the end.

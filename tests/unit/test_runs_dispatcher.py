@@ -57,13 +57,16 @@ def begin(store: Store) -> Iterator[Callable[..., Dispatcher]]:
             made.stop(timeout=0.1)
 
 
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen]:
+def _sleeper() -> Iterator[subprocess.Popen]:
     """A process that stands in for a worker."""
     process = subprocess.Popen(["sleep", "600"], process_group=0)
     yield process
     process.kill()
     process.wait()
+
+
+sleeper = pytest.fixture(_sleeper)
+other_sleeper = pytest.fixture(_sleeper)
 
 
 def until(happened: Callable[[], object], seconds: float = 10) -> None:
@@ -128,10 +131,10 @@ def test_a_worker_that_never_comes_up_is_asked_for_again(store: Store, begin, mo
 
 
 def test_closing_ends_silent_workers_and_spares_those_of_a_shell(
-    store: Store, begin, sleeper: subprocess.Popen
+    store: Store, begin, sleeper: subprocess.Popen, other_sleeper: subprocess.Popen
 ) -> None:
     silent = at_work(store, sleeper.pid, processes.start_time(sleeper.pid))
-    shell = at_work(store, os.getpid(), processes.start_time(os.getpid()), foreground=True)
+    shell = at_work(store, other_sleeper.pid, processes.start_time(other_sleeper.pid), foreground=True)
     waiting = control.launch(store, load_preset("clip-only"))
     made = begin()
     until(lambda: made.active)

@@ -406,6 +406,8 @@ def _write_points(url: str, run_id: str, attempt: int, count: int) -> None:
     store = Store(url)
     for step in range(1, count + 1):
         store.append(run_id, point(step), attempt)
+        # Reads before it writes, in one transaction.
+        store.add_event(run_id, "info", f"Step {step}.")
     store.close()
 
 

@@ -55,7 +55,8 @@ export class ChartPanel {
       done.then(() => {
         this.plot.on("plotly_hover", (event) => this.hover(event));
         this.plot.on("plotly_unhover", () => this.unhover());
-        this.plot.on("plotly_relayout", () => this.unhover());
+        // A zoom ends it; a chart that only changes its size, or redraws, does not.
+        this.plot.on("plotly_relayout", (change) => Object.keys(change).some((key) => key.includes("axis")) && this.unhover());
       });
     }
     this.plot.setAttribute("aria-label", described(this.spec, runs, look));

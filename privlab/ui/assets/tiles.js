@@ -41,9 +41,6 @@ const KINDS = {
   speed(data, state) {
     return { value: format.number(data.last("steps_per_second")), sub: state.steps ? `step ${format.whole(state.step)} of ${format.whole(state.steps)}` : "" };
   },
-  progress(data, state) {
-    return { value: format.whole(state.step), sub: `of ${format.whole(state.steps)} steps`, part: state.step / state.steps };
-  },
   time_left(data, state) {
     if (isOver(state.status)) return { value: state.status === "finished" ? "done" : "–", sub: `${format.duration(state.seconds)} taken` };
     const left = (state.steps - state.step) * data.pace();

@@ -19,7 +19,7 @@ from privlab.metrics import PHASES, Point
 from privlab.privacy import PrivacyPlan
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
-from tests.e2e.conftest import ROOT, _free_port
+from tests.e2e.lab import ROOT, free_port
 
 APP = Path(__file__).parent / "harness" / "app.py"
 
@@ -29,7 +29,7 @@ class Harness:
 
     def __init__(self, home: Path):
         self.home = home
-        self.port = _free_port()
+        self.port = free_port()
         self.store = Store(f"sqlite:///{home / 'runs.sqlite'}")
         self.process: subprocess.Popen | None = None
 

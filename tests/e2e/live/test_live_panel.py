@@ -110,6 +110,7 @@ def test_hover_tells_the_settings_and_stays_while_points_arrive(harness, visitor
         expect(tip).to_contain_text(said)
     harness.add(run, 210)
     wait_for_chart(page, "g.data[0].x.length === 21")
+    expect(tip).to_be_visible()
     expect(tip).to_contain_text("step 110")
     assert page.evaluate("window.hacked") is None
     assert page.locator(".privlab-live img").count() == 0
