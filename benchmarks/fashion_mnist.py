@@ -14,7 +14,7 @@ import sys
 import time
 
 from benchmarks.common import arguments, machine, report
-from privlab.models.features import features_dir
+from privlab import paths
 
 PRESETS = ("fashion-mnist", "fashion-mnist-cnn")
 WITHOUT_PRIVACY = ("privacy.clipping=none", "privacy.noise_multiplier=0")
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=PRESETS)
     given = parser.parse_args()
     if given.cold:
-        shutil.rmtree(features_dir(), ignore_errors=True)
+        shutil.rmtree(paths.data_dir() / "features", ignore_errors=True)
     rows = []
     for preset in given.presets:
         for label, settings in (("private", ()), ("without privacy", WITHOUT_PRIVACY)):

@@ -63,7 +63,9 @@ def in_a_fresh_process(times: int) -> list[float]:
         with tempfile.TemporaryDirectory() as home:
             command = [sys.executable, "-m", "privlab", "train", "--preset", "digits", "--json"]
             began = time.perf_counter()
-            process = subprocess.Popen(command, env=os.environ | {"PRIVLAB_HOME": home}, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                command, env=os.environ | {"PRIVLAB_HOME": home}, stdout=subprocess.PIPE, text=True
+            )
             assert process.stdout
             for _ in range(2):  # the plan, then the first point
                 process.stdout.readline()

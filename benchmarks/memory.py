@@ -12,7 +12,6 @@ from benchmarks.common import arguments, machine, report
 from privlab.config import load_preset
 from privlab.runs import control
 from privlab.runs.record import Status
-from privlab.runs.store import Store
 from tests.e2e.lab import Lab
 
 _MB = 1e6
@@ -29,17 +28,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         lab = Lab(Path(home))
         lab.start()
-        store = Store(f"sqlite:///{home}/runs.sqlite")
         try:
-            run = control.launch(store, load_preset("digits").replace(training__epochs=9000))
-            while not (run.status is Status.RUNNING and run.step > 1):
-                time.sleep(0.2)
-                run = store.get(run.id)
-            worker = psutil.Process(run.pid)
-            rows = [row("web", psutil.Process(lab.process.pid)), row("zygote", worker.parent()), row("worker", worker)]
-            control.stop(store, run.id)
+            with lab.store() as store:
+                run = control.launch(store, load_preset("digits").replace(training__epochs=9000))
+                while not (run.status is Status.RUNNING and run.step > 1):
+                    time.sleep(0.2)
+                    run = store.get(run.id)
+                worker = psutil.Process(run.pid)
+                web = psutil.Process(lab.process.pid)
+                rows = [row("web", web), row("zygote", worker.parent()), row("worker", worker)]
+                control.stop(store, run.id)
         finally:
-            store.close()
             lab.stop()
     report(given.json, "Memory while the digits preset trains", machine("streamlit", "torch"), rows)
 

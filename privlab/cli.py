@@ -113,9 +113,6 @@ def _train(given: argparse.Namespace) -> int:
     from privlab.runs.worker import work
 
     if given.resume:
-        run = store.move(
-            run.id, Status.QUEUED, expect=[Status.PAUSED, Status.STOPPED, Status.FAILED], say="Resumed from a shell."
-        )
         run = store.claim(run.id, foreground=True)
     else:
         run = store.create(config, checked.plan, status=Status.STARTING)

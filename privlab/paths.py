@@ -43,8 +43,3 @@ def runs_dir() -> Path:
 def run_dir(run_id: str) -> Path:
     """Checkpoints and weights of one run."""
     return _folder("runs", run_id)
-
-
-def socket_path() -> Path:
-    """The zygote's UNIX socket. UNIX socket paths are limited to about 100 bytes; a long home is refused by the launcher."""
-    return home() / "zygote.sock"

@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -28,7 +29,6 @@ import torch
 
 from privlab import paths
 from privlab.config import load_preset
-from privlab.metrics import Point
 from privlab.runs.store import Store
 from privlab.runs.worker import Train, enter
 from privlab.training.train import train
@@ -55,12 +55,17 @@ def main(train: Train = train) -> None:
 
 
 def warm(train: Train) -> None:
-    """One tiny private step, so that every module, kernel and cache is in place before the first fork."""
+    """A tiny private training, so that every module, kernel and cache is in place before the first fork."""
     torch.set_num_threads(1)
-    config = load_preset("digits").replace(training__epochs=1, training__batch_size=64, training__curve_points=2)
-    items = train(config, save=lambda checkpoint: checkpoint.to_bytes())
-    next(item for item in items if isinstance(item, Point))
-    items.close()
+    config = load_preset("digits").replace(
+        privacy__noise_multiplier=1.0, training__epochs=1, training__curve_points=2, performance__device="cpu"
+    )
+    for _ in train(config, save=lambda checkpoint: checkpoint.to_bytes()):
+        continue
+    # A fork while another thread holds a lock (an import's, say) leaves that lock shut in the child for ever.
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join()
 
 
 class Zygote:

@@ -9,10 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect
+
+from privlab.runs.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_MS = 30_000
@@ -31,24 +35,16 @@ class Lab:
         return f"http://localhost:{self.port}"
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "streamlit",
-                "run",
-                "app.py",
-                "--server.port",
-                str(self.port),
-                "--server.headless",
-                "true",
-            ],
-            cwd=ROOT,
-            env=os.environ | {"PRIVLAB_HOME": str(self.home)},
-            stdout=(self.home / "server.log").open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        command = [sys.executable, "-m", "streamlit", "run", "app.py"]
+        with (self.home / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--server.port", str(self.port), "--server.headless", "true"],
+                cwd=ROOT,
+                env=os.environ | {"PRIVLAB_HOME": str(self.home)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
@@ -58,6 +54,21 @@ class Lab:
             except OSError:
                 time.sleep(0.1)
         raise RuntimeError((self.home / "server.log").read_text())
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """The app's store, as a process of the same folder opens it."""
+        before = os.environ.get("PRIVLAB_HOME")
+        os.environ["PRIVLAB_HOME"] = str(self.home)
+        store = Store()
+        try:
+            yield store
+        finally:
+            store.close()
+            if before is None:
+                del os.environ["PRIVLAB_HOME"]
+            else:
+                os.environ["PRIVLAB_HOME"] = before
 
     def interrupt(self) -> None:
         """Ctrl-C, and wait until the app has ended."""
@@ -110,6 +121,8 @@ class Visitor:
 
     def settle(self) -> None:
         """Wait until the session is connected and no script runs."""
+        # What was just pressed needs a moment to reach the server.
+        self.page.wait_for_timeout(200)
         app = self.page.get_by_test_id("stApp")
         expect(app).to_have_attribute("data-test-connection-state", "CONNECTED", timeout=PATIENCE_MS)
         expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=PATIENCE_MS)

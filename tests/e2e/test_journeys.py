@@ -15,37 +15,26 @@ from privlab.config import load_preset
 from privlab.privacy import epsilon
 from privlab.runs import control
 from privlab.runs.record import Run, Status
-from privlab.runs.store import Store
-from tests.e2e.lab import Lab, Visitor
+from tests.e2e.lab import ROOT, Lab, Visitor
 
 CHART = '[data-testid="live-chart-accuracy"]'
 #: Epochs enough to pause, reload and kill; nobody waits for the end.
 LONG = 9_000
 
 
-def store_of(lab: Lab) -> Store:
-    return Store(f"sqlite:///{lab.home / 'runs.sqlite'}")
-
-
 def runs_of(lab: Lab) -> list[Run]:
-    store = store_of(lab)
-    try:
+    with lab.store() as store:
         return store.list()
-    finally:
-        store.close()
 
 
 def until(page: Page, lab: Lab, run_id: str, what) -> Run:
     """Wait up to a minute until ``what(run)`` holds in the store."""
-    store = store_of(lab)
-    try:
+    with lab.store() as store:
         for _ in range(600):
             run = store.get(run_id)
             if what(run):
                 return run
             page.wait_for_timeout(100)
-    finally:
-        store.close()
     raise AssertionError(f"{run.status} at step {run.step}, error {run.error}")
 
 
@@ -57,7 +46,9 @@ def fill(page: Page, path: str, value: object) -> None:
 
 
 def preset(visitor: Visitor, key: str) -> None:
-    visitor.page.locator(f".st-key-preset-{key} button").click()
+    card = visitor.page.locator(f".st-key-preset-{key} button").first
+    card.click()
+    expect(card).to_contain_text("✓")
     visitor.settle()
 
 
@@ -90,11 +81,8 @@ def wait_for_points(page: Page, most: int) -> None:
 def start_long_run(visitor: Visitor, lab: Lab) -> Run:
     """A digits run that lasts, with many points, watched in the lab."""
     config = load_preset("digits").replace(training__epochs=LONG, training__curve_points=2000)
-    store = store_of(lab)
-    try:
+    with lab.store() as store:
         run = control.launch(store, config)
-    finally:
-        store.close()
     visitor.open(f"{lab.url}/?runs={run.id}")
     return until(visitor.page, lab, run.id, lambda r: r.status is Status.RUNNING and r.step > 1)
 
@@ -130,19 +118,19 @@ def test_four_levels_race(lab: Lab, visitor: Visitor) -> None:
 def test_pause_resume_stop(lab: Lab, visitor: Visitor) -> None:
     run = start_long_run(visitor, lab)
     page = visitor.open(f"{lab.url}/run?run={run.id}")
-    page.locator(f".st-key-pause-{run.id} button").click()
+    page.locator(f".st-key-pause-{run.id} button").first.click()
     paused = until(page, lab, run.id, lambda r: r.status is Status.PAUSED)
-    page.locator(f".st-key-resume-{run.id} button").click()
+    page.locator(f".st-key-resume-{run.id} button").first.click()
     resumed = until(page, lab, run.id, lambda r: r.status is Status.RUNNING and r.step > paused.step)
     assert resumed.resumed_from == paused.step
-    page.locator(f".st-key-stop-{run.id} button").click()
+    page.locator(f".st-key-stop-{run.id} button").first.click()
     stopped = until(page, lab, run.id, lambda r: r.status is Status.STOPPED)
     plan = stopped.plan
     # What was spent counts every step once, pause or not.
     assert abs(stopped.epsilon - epsilon(plan.sample_rate, plan.noise_multiplier, stopped.step, plan.delta)) < 1e-3
-    page.locator(f".st-key-delete-{run.id} button").click()
-    page.locator(f".st-key-undelete-{run.id} button").click()
-    expect(page.locator(f".st-key-clone-{run.id} button")).to_be_visible()
+    page.locator(f".st-key-delete-{run.id} button").first.click()
+    page.locator(f".st-key-undelete-{run.id} button").first.click()
+    expect(page.locator(f".st-key-clone-{run.id} button").first).to_be_visible()
 
 
 def test_reload_in_mid_run(lab: Lab, visitor: Visitor) -> None:
@@ -184,7 +172,7 @@ def test_double_click_makes_one_run(lab: Lab, visitor: Visitor) -> None:
     page = visitor.open(lab.url)
     preset(visitor, "strong")
     before = len(runs_of(lab))
-    page.locator(".st-key-launch button").dblclick()
+    page.locator(".st-key-launch button").first.dblclick()
     page.wait_for_timeout(3000)
     visitor.settle()
     assert len(runs_of(lab)) == before + 1
@@ -193,7 +181,7 @@ def test_double_click_makes_one_run(lab: Lab, visitor: Visitor) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("training.batch_size", 5000, ["5000", "1,442"]),
+        ("training.batch_size", 5000, ["5,000", "1,442"]),
         ("privacy.delta", 0.5, ["0.5", "1,442"]),
         ("privacy.max_grad_norm", -1, ["-1", "greater than 0"]),
         ("privacy.target_epsilon", 0.00001, ["1e-05"]),
@@ -210,7 +198,7 @@ def test_wrong_input_is_named_beside_the_field(
     for word in words:
         expect(problem).to_contain_text(word)
     before = len(runs_of(lab))
-    page.locator(".st-key-launch button").click()
+    page.locator(".st-key-launch button").first.click()
     visitor.settle()
     expect(page.get_by_text("Nothing was launched.").first).to_be_visible()
     assert len(runs_of(lab)) == before
@@ -222,6 +210,7 @@ def test_dark_theme(lab: Lab, visitor: Visitor) -> None:
     background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
     red, green, blue = (int(part) for part in re.findall(r"\d+", background)[:3])
     assert red + green + blue < 200, background
+    expect(page.locator(CHART)).to_be_visible()
     ink = page.evaluate("(s) => document.querySelector(s)._fullLayout.font.color", CHART)
     assert ink and ink.lower() not in ("#000", "#000000", "#2a3f5f", "#444")
 
@@ -233,26 +222,27 @@ def test_unknown_run_in_the_url(lab: Lab, visitor: Visitor) -> None:
     expect(page.get_by_text("nosuchrun").first).to_be_visible()
 
 
-def finished_run(home: Path) -> Run:
+def finished_run(lab: Lab) -> Run:
     """A run trained by the library before the server ever started."""
     command = [sys.executable, "-m", "privlab", "train", "--preset", "digits", "--set", "training.epochs=10", "--json"]
-    subprocess.run(command, env=os.environ | {"PRIVLAB_HOME": str(home)}, check=True, capture_output=True, timeout=300)
-    store = Store(f"sqlite:///{home / 'runs.sqlite'}")
-    try:
-        return store.list()[0]
-    finally:
-        store.close()
+    env = os.environ | {"PRIVLAB_HOME": str(lab.home)}
+    subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    (run,) = runs_of(lab)
+    return run
 
 
-@pytest.mark.parametrize("place", ["run?run={id}", "compare?runs={id}", "?runs={id}"])
-def test_deep_links_on_a_fresh_server(tmp_path: Path, visitor: Visitor, place: str) -> None:
-    run = finished_run(tmp_path)
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("run?run={id}", "{name}"), ("compare?runs={id}", "One run is chosen"), ("?runs={id}", "{name}")],
+)
+def test_deep_links_on_a_fresh_server(tmp_path: Path, visitor: Visitor, place: str, words: str) -> None:
     fresh = Lab(tmp_path)
+    run = finished_run(fresh)
     fresh.start()
     try:
         page = visitor.open(f"{fresh.url}/{place.format(id=run.id)}")
         expect(page.get_by_text("Page not found")).to_have_count(0)
-        expect(page.get_by_text(run.name).first).to_be_visible()
+        expect(page.get_by_text(words.format(name=run.name)).first).to_be_visible()
     finally:
         fresh.stop()
 
@@ -264,7 +254,7 @@ def test_ctrl_c_pauses_and_a_restart_goes_on(fresh_lab: Lab, visitor: Visitor) -
     assert paused.status is Status.PAUSED and paused.step >= run.step
     fresh_lab.start()
     page = visitor.open(f"{fresh_lab.url}/run?run={run.id}")
-    page.locator(f".st-key-resume-{run.id} button").click()
+    page.locator(f".st-key-resume-{run.id} button").first.click()
     resumed = until(page, fresh_lab, run.id, lambda r: r.status is Status.RUNNING and r.step > paused.step)
     assert resumed.resumed_from == paused.step
     stop(fresh_lab, run)
@@ -283,8 +273,8 @@ def test_a_run_outlives_a_killed_app(fresh_lab: Lab, visitor: Visitor) -> None:
 def test_sealed_run_with_a_passphrase(lab: Lab, visitor: Visitor) -> None:
     page = visitor.open(lab.url)
     preset(visitor, "encrypted")
-    page.locator(".st-key-encryption-key").get_by_role("combobox").click()
-    page.get_by_role("option", name="passphrase").click()
+    page.locator(".st-key-encryption-key input").first.fill("passphrase")
+    page.keyboard.press("Enter")
     visitor.settle()
     page.locator(".st-key-launch-passphrase input").fill("correct horse battery staple")
     page.locator(".st-key-launch-passphrase input").press("Tab")
@@ -298,8 +288,5 @@ def test_sealed_run_with_a_passphrase(lab: Lab, visitor: Visitor) -> None:
 
 
 def stop(lab: Lab, run: Run) -> None:
-    store = store_of(lab)
-    try:
+    with lab.store() as store:
         control.stop(store, run.id)
-    finally:
-        store.close()
