@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from privlab.charts.figure import base_layout
+from privlab.charts.figure import base_layout, heading
 from privlab.charts.style import COLOURS
 from privlab.metrics import Release
 
@@ -32,8 +32,8 @@ def budget_figure(epochs: Sequence[float], epsilon: Sequence[float], target: flo
     figure = go.Figure(
         layout=base_layout(
             height=260,
-            margin={"l": 60, "r": 20, "t": 36, "b": 46},
-            title={"text": f"ε that these settings spend <sub>{Release.RELEASED}</sub>", "font": {"size": 15}},
+            margin={"l": 60, "r": 20, "t": 60, "b": 46},
+            title=heading("ε that these settings spend", [Release.RELEASED]),
             showlegend=False,
             xaxis={"title": {"text": "Epoch"}, "zeroline": False, "rangemode": "tozero"},
             yaxis={"title": {"text": "ε spent"}, "zeroline": False, "rangemode": "tozero"},

@@ -9,10 +9,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from privlab.charts.decimate import decimate
-from privlab.charts.figure import base_layout, plain, x_axis
-from privlab.charts.live import Mark
-from privlab.charts.style import styles
+from privlab.charts.figure import base_layout, heading, plain, x_axis
+from privlab.charts.live import Mark, level_name
+from privlab.charts.style import Style, style
 from privlab.metrics import METRICS
+
+_FIRST = style(0)
 
 
 @dataclass(frozen=True)
@@ -20,17 +22,19 @@ class Curve:
     """One run to overlay.
 
     Attributes:
-        id: the run's id; decides its look.
+        id: the run's id.
         label: its name in the legend.
         columns: arrays of one length by name, as :meth:`privlab.runs.store.Store.columns` gives them; ``epsilon`` is NaN
             where no guarantee is claimed.
         settings: one line for the hover text.
+        style: its look, the same wherever the run is drawn, see :func:`privlab.charts.style.styles`.
     """
 
     id: str
     label: str
     columns: Mapping[str, np.ndarray]
     settings: str = ""
+    style: Style = _FIRST
 
 
 def overlay_figure(
@@ -47,7 +51,7 @@ def overlay_figure(
     thinned to at most 2,000 points.
 
     Args:
-        curves: the runs, oldest first (that keeps their colours, see :func:`privlab.charts.style.styles`).
+        curves: the runs, in the order of the legend.
         references: published accuracies, drawn on the ε axis of the test accuracy only.
         x: a key of :data:`privlab.charts.live.X_AXES`.
         log: a logarithmic ε axis; other axes are linear.
@@ -62,7 +66,7 @@ def overlay_figure(
     percent = told.unit == "share"
     figure = go.Figure(
         layout=base_layout(
-            title={"text": f"{told.label} <sub>{told.release}</sub>"},
+            title=heading(told.label, [told.release]),
             xaxis={**x_axis(x, log and x == "epsilon"), "zeroline": False, "automargin": True},
             yaxis={
                 "title": {"text": told.label},
@@ -74,12 +78,11 @@ def overlay_figure(
     )
     if x == "epsilon":
         figure.update_layout(xaxis2={"overlaying": "x", "range": [0, 1], "visible": False, "fixedrange": True})
-    looks = styles([curve.id for curve in curves])
     for curve in curves:
         values = curve.columns.get(metric)
         if values is None or not np.isfinite(values).any():
             continue
-        look = looks[curve.id]
+        look = curve.style
         line = {"color": look.colour, "dash": look.dash, "width": 2.5}
         if x == "epsilon" and not np.isfinite(curve.columns["epsilon"]).any():
             figure.add_trace(_level(curve, float(values[np.isfinite(values)][-1]), line))
@@ -101,19 +104,34 @@ def overlay_figure(
     marks = list(references) if x == "epsilon" and metric == "test_accuracy" else []
     if marks:
         figure.add_trace(_published(marks))
+    if percent:
+        figure.update_yaxes(autorangeoptions={"clipmin": -0.01, "clipmax": 1.01})
+    if x == "epsilon" and log:
+        figure.layout.xaxis.update(_log_ticks(figure))
     return figure
+
+
+def _log_ticks(figure: go.Figure) -> dict[str, object]:
+    """Labels at 1, 2 and 5 of each decade, where the curves are wide enough for that to be several labels."""
+    drawn = [np.asarray(trace.x, dtype=float) for trace in figure.data if trace.xaxis != "x2"]
+    values = np.concatenate(drawn) if drawn else np.array([])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not values.size:
+        return {"dtick": "D2", "range": [-1, 1]}
+    return {"dtick": "D2"} if values.max() / values.min() >= 4 else {"nticks": 5, "minorloglabels": "none"}
 
 
 def _level(curve: Curve, value: float, line: dict[str, object]) -> go.Scatter:
     """A line across the whole width, on a second axis from 0 to 1 that zooming does not move."""
     x = np.linspace(0, 1, 33)
+    name = level_name(plain(curve.label))
     label = [""] * len(x)
-    label[1] = "ε = ∞"
+    label[1] = name
     return go.Scatter(
         x=x,
         y=np.full(len(x), value),
         xaxis="x2",
-        name=f"{plain(curve.label)} (ε = ∞)",
+        name=name,
         mode="lines+text",
         text=label,
         textposition="top right",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import plotly.graph_objects as go
 
 from privlab.charts.live import X_AXES
+from privlab.metrics import Release
 
 #: Height of static charts, pixels.
 HEIGHT = 420
@@ -21,13 +23,19 @@ def base_layout(**changes: Any) -> go.Layout:
     """A calm layout without colours of its own, so that the page's light or dark theme shows through."""
     layout = go.Layout(
         height=HEIGHT,
-        margin={"l": 60, "r": 20, "t": 50, "b": 50},
+        margin={"l": 60, "r": 20, "t": 64, "b": 50},
         hovermode="closest",
         legend={"orientation": "h", "yanchor": "top", "y": -0.2, "traceorder": "normal"},
         xaxis={"zeroline": False, "automargin": True},
         yaxis={"zeroline": False, "automargin": True},
     )
     return layout.update(changes)
+
+
+def heading(text: str, releases: Iterable[Release]) -> dict[str, Any]:
+    """A title with the release classes of what is shown in a smaller line below it."""
+    below = ", ".join(release.value for release in releases)
+    return {"text": text, "font": {"size": 15}, "subtitle": {"text": below, "font": {"size": 12}}}
 
 
 def x_axis(x: str, log: bool = False) -> dict[str, Any]:

@@ -151,6 +151,11 @@ def reference_marks(references: Iterable[_Reference]) -> tuple[Mark, ...]:
     )
 
 
+def level_name(label: str) -> str:
+    """Name of a run without a guarantee on an ε axis: says ε = ∞, once. The twin of ``levelName`` in ui/assets/chart.js."""
+    return label if "ε = ∞" in label else f"{label} · ε = ∞"
+
+
 def settings_line(plan: _Plan) -> str:
     """The settings that decide a run's privacy, in one line for the hover text."""
     clip = "no clipping" if plan.max_grad_norm is None else f"C = {plan.max_grad_norm:g}"
@@ -174,6 +179,11 @@ _ACCURACY = Panel(
 def lab_panels() -> tuple[Panel, ...]:
     """The Lab page: one chart, accuracy against ε."""
     return (replace(_ACCURACY, level=True),)
+
+
+def compare_panels() -> tuple[Panel, ...]:
+    """The Compare page: one chart, the chosen runs over each other."""
+    return (replace(_ACCURACY, key="compare", level=True),)
 
 
 def run_panels(plan: _Plan) -> tuple[Panel, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,32 +21,20 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C772A1", "#3595D1", "#B8860B", "#8
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon", "star")
 
-#: Looks that no two runs share until all are taken.
-_LOOKS = len(COLOURS) * len(DASHES)
-_BRIGHT = len(COLOURS) - 1
 
+def style(place: int) -> Style:
+    """The look of the run at ``place`` (0 for the first) among all runs ever launched here.
 
-def _style(slot: int) -> Style:
-    colour, turn = slot % len(COLOURS), slot // len(COLOURS)
-    return Style(COLOURS[colour], DASHES[(colour + turn) % len(DASHES)], SYMBOLS[colour])
+    Eight runs launched one after the other have eight colours; thirty-two have thirty-two pairs of colour and dash, and
+    then they begin again.
+    """
+    turn, colour = divmod(place, len(COLOURS))
+    return Style(COLOURS[colour], DASHES[(colour + turn) % len(DASHES)], SYMBOLS[(colour + turn) % len(SYMBOLS)])
 
 
 def styles(run_ids: Sequence[str]) -> dict[str, Style]:
-    """A look for each run, the same on every page and after a reload.
+    """A look for each run by its place in ``run_ids``; an id given twice keeps its first place.
 
-    A run's first choice follows from its id alone; where two runs would share a colour, the later one in ``run_ids``
-    takes the next free one. Give the ids oldest first: then launching a run changes no other run's colour. Runs share a
-    colour from the ninth on, and a whole look from the 33rd.
+    Give the ids of all runs, oldest first, and a run looks the same on every page, beside whichever other runs.
     """
-    taken: set[int] = set()
-    looks: dict[str, Style] = {}
-    for run_id in run_ids:
-        if run_id in looks:
-            continue
-        first = zlib.crc32(run_id.encode()) % _BRIGHT
-        order = [(first + k) % _BRIGHT for k in range(_BRIGHT)] + list(range(_BRIGHT, len(COLOURS)))
-        turns = range(0, _LOOKS, len(COLOURS))
-        slot = next((turn + colour for turn in turns for colour in order if turn + colour not in taken), first)
-        taken.add(slot)
-        looks[run_id] = _style(slot)
-    return looks
+    return {run_id: style(place) for place, run_id in enumerate(dict.fromkeys(run_ids))}

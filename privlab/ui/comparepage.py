@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from privlab.charts.compare import Curve, overlay_figure
-from privlab.charts.live import X_AXES, settings_line
+from privlab.charts.live import compare_panels, settings_line
 from privlab.data.catalogue import DATASETS
 from privlab.metrics import Point
 from privlab.models.catalogue import MODELS
@@ -16,6 +16,7 @@ from privlab.reports import points_csv, points_json
 from privlab.runs.record import Run, Status
 from privlab.ui import labels, urls
 from privlab.ui.access import store
+from privlab.ui.live import live_panel
 from privlab.ui.settings import SECTIONS, SETTINGS, differing, values_of
 from privlab.ui.theme import STATUS_WORDS
 
@@ -110,35 +111,23 @@ def _oldest_first(runs: Sequence[Run]) -> list[Run]:
 
 
 def overlay(runs: Sequence[Run]) -> None:
-    """The curves of ``runs`` over each other."""
+    """The curves of ``runs`` over each other, live where they still train."""
     runs = _oldest_first(runs)
-    axis, scale = st.columns([3, 1], vertical_alignment="bottom")
-    x = axis.segmented_control(
-        "Horizontal axis", list(X_AXES), default="epsilon", format_func=lambda key: key.replace("epsilon", "ε"), key="x-axis",
-        required=True,
-    )  # fmt: skip
-    log = scale.toggle("Log ε", value=True, key="log-axis", disabled=x != "epsilon")
-    called = labels.names(runs)
-    curves = [Curve(run.id, called[run.id], store().columns(run.id), settings_line(run.plan)) for run in runs]
-    figure = overlay_figure(curves, labels.published(runs), x=x, log=log)
-    st.plotly_chart(
-        figure,
-        key="overlay",
-        config={
-            "displaylogo": False,
-            "modeBarButtonsToRemove": ["lasso2d", "select2d"],
-            "toImageButtonOptions": {"format": "svg", "filename": "privlab-compare"},
-        },
-        alt="Test accuracy of the chosen runs laid over each other",
-    )
+    marks = labels.published(runs)
+    live_panel("compare-live", runs=labels.live_runs(runs, equal=True), panels=compare_panels(), marks=marks)
+
+    def page() -> str:
+        called, looks = labels.names(runs), labels.looks(runs)
+        curves = [
+            Curve(run.id, called[run.id], store().columns(run.id), settings_line(run.plan), looks[run.id])
+            for run in runs
+        ]
+        return overlay_figure(curves, marks).to_html(include_plotlyjs=True, full_html=True)
+
     st.download_button(
-        "Chart, HTML (works offline)",
-        lambda: figure.to_html(include_plotlyjs=True, full_html=True),
-        file_name="privlab-compare.html",
-        mime="text/html",
-        on_click="ignore",
-        key="download-html",
-    )
+        "Chart, HTML (works offline)", page, file_name="privlab-compare.html", mime="text/html", on_click="ignore",
+        key="download-html", help="PNG and SVG: the buttons above the chart.",
+    )  # fmt: skip
 
 
 def differences(runs: Sequence[Run]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from privlab.preflight import preflight
 from privlab.privacy import epsilon_curve
 from privlab.runs import control
 from privlab.runs.record import Run
@@ -78,11 +77,7 @@ def _extend(run: Run) -> None:
         "More epochs", value=max(1, run.config.training.epochs // 2), step=1, key=f"extend-epochs-{run.id}"
     )
     try:
-        if epochs < 1:
-            raise control.RunActionError(f"epochs={epochs} is refused: a run is extended by at least 1 epoch.")
-        total = run.config.training.epochs + epochs
-        longer = run.config.replace(training__epochs=total, privacy__noise_multiplier=run.plan.noise_multiplier)
-        plan = preflight(longer).plan
+        plan = control.extension(run, epochs).plan
     except ValueError as error:
         st.error(escape(explain(error)))
         return

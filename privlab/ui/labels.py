@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from privlab.charts.live import Mark, reference_marks
+from privlab.charts.style import Style, style
 from privlab.data.references import references
 from privlab.runs.record import Run
+from privlab.ui.access import store
 from privlab.ui.live import LiveRun, live_run
 from privlab.ui.theme import STATUS_WORDS
 
@@ -21,15 +23,39 @@ def names(runs: Sequence[Run]) -> dict[str, str]:
     return {run_id: name if often[name] == 1 else f"{name} · {run_id[:4]}" for run_id, name in plain.items()}
 
 
-def live_runs(runs: Sequence[Run]) -> list[LiveRun]:
-    """``runs`` for the live panel, oldest first. What trains, or else what was launched last, is drawn strong."""
+#: Place of each run among all that were ever launched here, as far as looked up.
+_places: dict[str, int] = {}
+
+
+def looks(runs: Sequence[Run]) -> dict[str, Style]:
+    """Colour, dash and symbol of each run: the same on every page and beside whichever other runs."""
+    global _places
+    if any(run.id not in _places for run in runs):
+        # Deleted runs keep their place, so that no other run changes its colour when one goes.
+        _places = {run.id: place for place, run in enumerate(reversed(store().list(deleted=None)))}
+    return {run.id: style(_places.get(run.id, 0)) for run in runs}
+
+
+def live_runs(runs: Sequence[Run], *, equal: bool = False) -> list[LiveRun]:
+    """``runs`` for the live panel, oldest first.
+
+    What trains, or else what was launched last, is drawn strong; with ``equal`` every run is.
+    """
     runs = sorted(runs, key=lambda run: run.created)
+    if equal:
+        return _dressed(runs, {run.id for run in runs})
     strong = {run.id for run in runs if not run.status.is_over}
     if runs and not strong:
         last = runs[-1]
         strong = {run.id for run in runs if run.id == last.id or (last.group and run.group == last.group)}
-    called = names(runs)
-    return [replace(live_run(run, active=run.id in strong), label=called[run.id]) for run in runs]
+    return _dressed(runs, strong)
+
+
+def _dressed(runs: Sequence[Run], strong: set[str]) -> list[LiveRun]:
+    called, look = names(runs), looks(runs)
+    return [
+        replace(live_run(run, active=run.id in strong), label=called[run.id], **asdict(look[run.id])) for run in runs
+    ]
 
 
 def published(runs: Sequence[Run], otherwise: str | None = None) -> tuple[Mark, ...]:

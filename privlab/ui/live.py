@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -19,8 +20,10 @@ from privlab.ui.signing import sign
 from privlab.ui.stream import MAX_RUNS
 
 _FILES = {"live": "live.js", "css": "live.css", "plotly": "plotly.min.js"}
-#: Pixels that the page keeps free before the browser has drawn anything: tiles, toolbar with notes, gap of the grid.
-_TILES_HEIGHT, _BARS_HEIGHT, _GAP = 154, 72, 12
+#: Pixels that the page keeps free before the browser has drawn anything: tiles, another row of them, toolbar, gap of the grid.
+_TILES_HEIGHT, _TILE_ROW, _BAR_HEIGHT, _GAP = 154, 126, 40, 12
+#: On a low window (a projector) a single chart gives way to what stands above it, but never below this height, pixels.
+_ABOVE, _LOWEST = 416, 290
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class LiveRun:
         label: its name in legends and tiles.
         colour: ``#rrggbb``; empty takes :func:`privlab.charts.style.styles` over the panel's runs, in the given order.
         dash: Plotly dash name; empty as above.
+        symbol: Plotly symbol of its points; empty as above.
         settings: one line of settings for the hover text, see :func:`privlab.charts.live.settings_line`.
         status: the status that the page was drawn with, see ``rerun_on_status``.
         active: drawn strong and eligible for the tiles; False (a pinned, earlier run) is drawn thinner.
@@ -41,6 +45,7 @@ class LiveRun:
     label: str
     colour: str = ""
     dash: str = ""
+    symbol: str = ""
     settings: str = ""
     status: str = ""
     active: bool = True
@@ -67,6 +72,7 @@ def live_panel(
     x: str = "epsilon",
     height: int | None = None,
     columns: int = 2,
+    tile_columns: int | None = None,
     empty: str = "Press Launch to train a model and watch its curve draw itself here.",
     rerun_on_status: bool = False,
 ) -> None:
@@ -83,8 +89,10 @@ def live_panel(
         tiles: live numbers above the charts, usually :data:`privlab.charts.live.TILES`.
         marks: published results, from :func:`privlab.charts.live.reference_marks`; drawn on panels with ``marks=True``.
         x: first x axis (``epsilon``, ``step``, ``epoch`` or ``seconds``) until the person chooses another.
-        height: pixels of each chart; None takes 460 for one chart and 300 in a grid.
+        height: pixels of each chart; None takes 460 for one chart and 300 in a grid. A chart alone is lower on a window
+            that could not show it whole below the tiles.
         columns: charts beside each other in a grid, on a wide screen.
+        tile_columns: tiles beside each other on a wide screen; None puts all in one row.
         empty: what the chart area says when there are no runs.
         rerun_on_status: rerun the script (or the fragment that the panel is in) once whenever a run's status becomes
             another than ``LiveRun.status``, so that buttons around the panel follow. The chart itself needs no rerun.
@@ -101,8 +109,11 @@ def live_panel(
         raise ValueError(f"x={x!r} is not one of {', '.join(X_AXES)}.")
     size = height or (460 if len(panels) == 1 else 300)
     rows = math.ceil(len(panels) / max(1, columns))
-    boxed = rows * size + (rows - 1) * _GAP + _BARS_HEIGHT + (_TILES_HEIGHT if tiles else 0)
-    _component(boxed)(
+    chart = f"clamp({_LOWEST}px, 100vh - {_ABOVE}px, {size}px)" if len(panels) == 1 else f"{size}px"
+    beside = tile_columns or len(tiles)
+    tile_rows = math.ceil(len(tiles) / beside) if tiles else 0
+    others = (rows - 1) * _GAP + _BAR_HEIGHT + (_TILES_HEIGHT + (tile_rows - 1) * _TILE_ROW if tiles else 0)
+    _component(f"calc({rows} * {chart} + {others}px)")(
         key=key,
         data={
             "key": key,
@@ -115,7 +126,8 @@ def live_panel(
             "axes": X_AXES,
             "colours": COLOURS,
             "x": x,
-            "height": size,
+            "height": chart,
+            "tile_columns": beside,
             "columns": columns,
             "empty": empty,
             "rerun_on_status": rerun_on_status,
@@ -130,7 +142,7 @@ def _styled(runs: Sequence[LiveRun]) -> list[dict[str, Any]]:
     return [
         asdict(run)
         | {"colour": run.colour or looks[run.id].colour, "dash": run.dash or looks[run.id].dash}
-        | {"symbol": looks[run.id].symbol}
+        | {"symbol": run.symbol or looks[run.id].symbol}
         for run in runs
     ]
 
@@ -141,11 +153,11 @@ def _user() -> str:
 
 
 @cache
-def _component(height: int) -> Any:
-    """The component, whose place in the page is ``height`` pixels high from the first paint on, so that nothing jumps."""
+def _component(height: str) -> Any:
+    """The component, whose place in the page has the CSS ``height`` from the first paint on, so that nothing jumps."""
     return st.components.v2.component(
-        f"privlab_live_{height}",
-        html=f'<div class="privlab-live" style="min-height: {height}px"></div>',
+        f"privlab_live_{zlib.crc32(height.encode()):x}",
+        html=f'<div class="privlab-live" style="min-height: {height}"></div>',
         js=(resources.files("privlab.ui") / "assets" / "boot.js").read_text("utf-8"),
         isolate_styles=False,
     )

@@ -40,8 +40,15 @@ _STYLE = """
 [class*="st-key-preset-"] button p { font-size: 0.82rem; line-height: 1.2; text-align: left; overflow-wrap: normal; }
 [class*="st-key-preset-"] button strong { display: block; font-size: 0.92rem; margin-bottom: 0.15rem; }
 
+@media (max-width: 1360px) {
+  .st-key-presets { gap: 0.5rem; }
+  .st-key-presets > div { min-width: 7rem !important; }
+  [class*="st-key-preset-"] button p { font-size: 0.74rem; }
+  [class*="st-key-preset-"] button strong { font-size: 0.82rem; }
+}
+
 /* The settings fill the screen's height, so that Launch is always in sight; each field is one line. */
-.st-key-settings { height: calc(100vh - 17.6rem) !important; min-height: 22rem; }
+[data-testid="stLayoutWrapper"]:has(> .st-key-settings) { flex-basis: calc(100vh - 19.6rem) !important; min-height: 22rem; }
 .st-key-settings, .st-key-settings [data-testid="stVerticalBlock"] { gap: 0.45rem; }
 .st-key-settings h3 { padding: 0.6rem 0 0.6rem 0; }
 
@@ -55,13 +62,12 @@ button[data-variant="segmented_control"][data-selected] p { font-weight: 700; fi
 .st-key-settings [data-testid="stExpanderDetails"] { padding: 0.6rem 0.5rem; }
 .st-key-settings [data-testid="stNumberInputContainer"] button[aria-label="Clear value"] { display: none; }
 
+/* Streamlit does not read a password when the Tab key goes from it to its own eye button, so there is none. */
+[class*="-passphrase"] [data-testid="stTextInputRootElement"] button { display: none; }
+
 /* The list of runs: one tight line for each. */
 .st-key-run-list, .st-key-run-list [data-testid="stVerticalBlock"] { gap: 0.1rem; }
 .st-key-run-list button { min-height: 2rem; padding: 0.1rem 0.7rem; }
-
-/* Five tiles beside each other also in the Lab's middle column. */
-.st-key-lab-live .privlab-tiles { grid-template-columns: repeat(5, minmax(0, 1fr)); }
-.st-key-lab-live .privlab-tile { padding-left: 8px; padding-right: 8px; }
 
 /* A problem stands directly below its field and takes no more room than its words. */
 .st-key-settings [data-testid="stAlertContainer"] { padding: 0.3rem 0.6rem; min-height: 0; }

@@ -80,7 +80,7 @@ def wait_for_points(page: Page, most: int) -> None:
 
 def start_long_run(visitor: Visitor, lab: Lab) -> Run:
     """A digits run that lasts, with many points, watched in the lab."""
-    config = load_preset("digits").replace(training__epochs=LONG, training__curve_points=2000)
+    config = load_preset("digits").replace(training__epochs=LONG, training__curve_points=500)
     with lab.store() as store:
         run = control.launch(store, config)
     visitor.open(f"{lab.url}/?runs={run.id}")
@@ -273,8 +273,10 @@ def test_a_run_outlives_a_killed_app(fresh_lab: Lab, visitor: Visitor) -> None:
 def test_sealed_run_with_a_passphrase(lab: Lab, visitor: Visitor) -> None:
     page = visitor.open(lab.url)
     preset(visitor, "encrypted")
-    page.locator(".st-key-encryption-key input").first.fill("passphrase")
-    page.keyboard.press("Enter")
+    key = page.locator(".st-key-encryption-key").get_by_role("combobox")
+    key.click()
+    key.press("ArrowDown")
+    key.press("Enter")
     visitor.settle()
     page.locator(".st-key-launch-passphrase input").fill("correct horse battery staple")
     page.locator(".st-key-launch-passphrase input").press("Tab")

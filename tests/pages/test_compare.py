@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from privlab.charts.style import COLOURS
 from privlab.runs.record import Status
+from privlab.ui import labels
 from tests.pages.conftest import address, stored
 
 
@@ -45,3 +47,15 @@ def test_filters_keep_what_is_chosen(visit, store) -> None:
 def test_nothing_chosen_says_what_to_do(visit, store) -> None:
     stored(store)
     assert any("Tick runs in the table" in each.value for each in visit("compare").info)
+
+
+def test_a_run_keeps_its_look_whatever_is_chosen_and_deleted(store) -> None:
+    runs = [stored(store, status=Status.FINISHED, points=1, name=name) for name in "abc"]
+    (alone,) = labels.live_runs(runs[2:], equal=True)
+    beside = labels.live_runs(runs)
+    assert [(run.label, run.colour) for run in beside] == list(zip("abc", COLOURS[:3], strict=True))
+    assert (alone.colour, alone.dash, alone.symbol) == (beside[2].colour, beside[2].dash, beside[2].symbol)
+    store.delete(runs[0].id)
+    later = stored(store, name="d")
+    assert labels.looks([later])[later.id].colour == COLOURS[3]
+    assert labels.looks(runs[2:])[runs[2].id].colour == alone.colour

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import orjson
 import pytest
@@ -13,11 +15,14 @@ from privlab.charts.live import (
     Level,
     Mark,
     Panel,
+    compare_panels,
     lab_panels,
+    level_name,
     reference_marks,
     run_panels,
     settings_line,
 )
+from privlab.charts.style import styles
 from privlab.data.references import references
 from privlab.metrics import METRICS, PHASES, Release
 from privlab.privacy import PrivacyPlan
@@ -46,7 +51,7 @@ def curve(run_id: str, n: int = 50, private: bool = True, label: str = "") -> Cu
 
 
 def test_every_panel_says_its_release_class_and_travels_as_json():
-    for panel in (*lab_panels(), *run_panels(PLAN)):
+    for panel in (*lab_panels(), *compare_panels(), *run_panels(PLAN)):
         sent = orjson.loads(orjson.dumps(panel.to_dict()))
         assert sent["releases"]
         assert [r["name"] for r in sent["releases"]] == list(
@@ -91,9 +96,36 @@ def test_published_results_become_marks_with_source():
 def test_runs_over_one_another_with_references():
     figure = overlay_figure([curve("a"), curve("b")], [Mark(3.0, 0.9, "CNN", "Paper")])
     assert [trace.name for trace in figure.data] == ["a", "b", "Published results"]
-    assert figure.data[0].line.color != figure.data[1].line.color
     assert figure.layout.xaxis.type == "log"
-    assert Release.TEST_DATA.value in figure.layout.title.text
+    assert figure.layout.title.subtitle.text == Release.TEST_DATA.value
+
+
+def test_a_run_looks_the_same_beside_whichever_others():
+    looks = styles(["first", "second", "third"])
+    kept = replace(curve("third"), style=looks["third"])
+    alone, last = overlay_figure([kept]).data[0], overlay_figure([curve("first"), kept]).data[1]
+    assert alone.line == last.line
+    assert (alone.line.color, alone.line.dash) == (looks["third"].colour, looks["third"].dash)
+
+
+@pytest.mark.parametrize(("epsilon", "ticks"), [((0.05, 3.0), "D2"), ((2.4, 2.9), None)])
+def test_a_wide_log_axis_is_labelled_at_1_2_and_5_and_a_narrow_one_without_minor_labels(epsilon, ticks):
+    columns = {**curve("a").columns, "epsilon": np.linspace(*epsilon, 50)}
+    axis = overlay_figure([replace(curve("a"), columns=columns)]).layout.xaxis
+    assert axis.dtick == ticks
+    assert ticks or axis.minorloglabels == "none"
+    assert overlay_figure([curve("a")], log=False).layout.xaxis.dtick is None
+
+
+def test_a_share_never_leaves_0_to_100_percent():
+    free = overlay_figure([curve("free", private=False)]).layout
+    assert (free.yaxis.autorangeoptions.clipmin, free.yaxis.autorangeoptions.clipmax) == (-0.01, 1.01)
+    assert tuple(free.xaxis.range) == (-1, 1)
+
+
+def test_a_level_says_its_name_and_infinity_once():
+    assert level_name("digits") == "digits · ε = ∞"
+    assert level_name("digits · ε = ∞") == "digits · ε = ∞"
 
 
 def test_a_run_without_a_guarantee_is_a_level_on_the_epsilon_axis_alone():
@@ -101,7 +133,7 @@ def test_a_run_without_a_guarantee_is_a_level_on_the_epsilon_axis_alone():
     level = overlay_figure(runs).data[1]
     assert set(level.y) == {runs[1].columns["test_accuracy"][-1]}
     assert level.xaxis == "x2"
-    assert "ε = ∞" in level.text
+    assert [words for words in level.text if words] == ["free · ε = ∞"] == [level.name]
     line = overlay_figure(runs, x="step").data[1]
     assert len(line.x) == 50
     assert line.xaxis != "x2"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from privlab.charts.style import COLOURS, styles
+from privlab.charts.style import COLOURS, style, styles
 
 PAGES = ("#ffffff", "#fbfbf8", "#0e1117", "#10191f")
 
@@ -38,6 +38,8 @@ def test_launching_another_run_changes_no_earlier_look():
     assert all(after[i] == before[i] for i in ids[:-1])
 
 
-def test_a_run_alone_keeps_its_look_on_every_page():
-    assert all(styles([i])[i] == styles([i, "zz"])[i] for i in ("a1", "b2", "c3"))
-    assert all(styles([str(n)])[str(n)].colour != COLOURS[-1] for n in range(50))
+def test_runs_of_one_colour_differ_in_dash_and_symbol():
+    for place in range(8):
+        same = [style(place + 8 * turn) for turn in range(4)]
+        assert {look.colour for look in same} == {COLOURS[place]}
+        assert len({look.dash for look in same}) == len({look.symbol for look in same}) == 4

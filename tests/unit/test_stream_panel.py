@@ -40,6 +40,21 @@ def test_a_given_look_is_kept(monkeypatch):
     assert other["dash"]
 
 
+def test_tiles_stand_in_one_row_or_in_as_many_columns_as_asked_for(monkeypatch):
+    row = mounted(monkeypatch)
+    assert row["data"]["tile_columns"] == len(TILES)
+    folded = mounted(monkeypatch, tile_columns=3)
+    assert folded["data"]["tile_columns"] == 3
+    assert row["boxed"] != folded["boxed"]
+
+
+def test_a_chart_alone_gives_way_on_a_low_window(monkeypatch):
+    alone = mounted(monkeypatch, height=450)
+    assert alone["data"]["height"] == "clamp(290px, 100vh - 416px, 450px)"
+    assert alone["data"]["height"] in alone["boxed"]
+    assert mounted(monkeypatch, panels=lab_panels() * 2)["data"]["height"] == "300px"
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

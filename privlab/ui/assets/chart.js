@@ -1,11 +1,16 @@
 // From runs and settings to Plotly traces and layout. No state, no DOM.
 
 import { thinned } from "./data.js";
+import { besideLevel, besideMarks, levelName } from "./labels.js";
 import { format, plain } from "./text.js";
 
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 // Up to this many points a line shows its points too.
 const DOTTED = 120;
+// ε from 0.1 to 10 while nothing is drawn: as powers of ten, and as numbers.
+const EMPTY_EPSILON = [[-1, 1], [0, 10]];
+// A share never lies outside 0…1; the rest keeps a line along the edge whole.
+const SHARES = { clipmin: -0.01, clipmax: 1.01 };
 
 // The x axis that a chart really has: ε says nothing where no run claims one.
 export function axisOf(panel, runs, chosen) {
@@ -40,11 +45,10 @@ export function traces(panel, runs, look) {
         opacity: run.active ? 1 : 0.7, visible: look.hidden.has(legend.id) ? "legendonly" : true,
       };
       if (axis === "epsilon" && !run.data.has("epsilon")) {
-        const text = single ? "ε = ∞" : `ε = ∞ · ${plain(run.label)}`;
         const dashed = { ...line, dash: dash === "solid" ? "dash" : dash };
         found.push({
-          info: { ...info, kind: "level-run" },
-          trace: { ...shared, line: dashed, ...level(run.data.last(metric.key), text, levels++) },
+          info: { ...info, kind: "level-run", level: levelName(run.label), turn: levels++ },
+          trace: { ...shared, line: dashed, ...level(run.data.last(metric.key)) },
         });
         return;
       }
@@ -62,13 +66,12 @@ export function traces(panel, runs, look) {
     });
   }
   for (const line of panel.levels) {
-    const shape = level(line.value, plain(line.label), 0);
     found.push({
-      info: { kind: "level", label: line.label },
-      trace: { ...shape, type: "scatter", name: plain(line.label), hoverinfo: "none", line: { color: look.text, dash: "longdash", width: 1.5 } },
+      info: { kind: "level", level: line.label, turn: 0 },
+      trace: { ...level(line.value), type: "scatter", name: plain(line.label), hoverinfo: "none", line: { color: look.text, dash: "longdash", width: 1.5 } },
     });
   }
-  if (panel.marks && axis === "epsilon" && look.marksOn && look.marks.length) found.push(published(look, found));
+  if (panel.marks && axis === "epsilon" && look.marksOn && look.marks.length) found.push(published(look));
   return found;
 }
 
@@ -79,35 +82,44 @@ function picked(values, rows) {
 }
 
 // A line across the whole chart, whatever is zoomed into: on the hidden axis x2, which always runs from 0 to 1.
-function level(value, text, turn) {
+function level(value) {
   const x = Array.from({ length: 33 }, (_, i) => i / 32);
-  const labels = x.map(() => "");
-  labels[1 + ((6 * turn) % 24)] = text;
-  return { x, y: x.map(() => value), text: labels, mode: "lines+text", textposition: "top right", xaxis: "x2", yaxis: "y", cliponaxis: false };
+  return { x, y: x.map(() => value), mode: "lines", xaxis: "x2", yaxis: "y" };
 }
 
-function published(look, found) {
-  const marks = [...look.marks].sort((a, b) => a.value - b.value || a.epsilon - b.epsilon);
-  const [left, right] = extent([...found.filter((f) => f.info.kind === "run").map((f) => f.trace.x), marks.map((m) => m.epsilon)]);
-  const [bottom, top] = extent([...found.map((f) => f.trace.y), marks.map((m) => m.value)]);
-  // Labels point away from the nearer edge; where two results lie close, one label moves up and the other down.
-  const positions = marks.map((mark, i) => {
-    const near = (other) => other && Math.abs(other.value - mark.value) < 0.06 * (top - bottom);
-    const height = near(marks[i + 1]) ? "bottom" : near(marks[i - 1]) ? "top" : "middle";
-    const place = look.log ? Math.log(mark.epsilon / left) / Math.log(right / left) : (mark.epsilon - left) / (right - left);
-    return `${height} ${place > 0.5 ? "left" : "right"}`;
-  });
+function published(look) {
+  const { marks } = look;
   return {
     info: { kind: "marks", marks },
     trace: {
-      type: "scatter", name: "Published results", mode: "markers+text", hoverinfo: "none",
+      type: "scatter", name: "Published results", mode: "markers", hoverinfo: "none",
       x: marks.map((mark) => mark.epsilon), y: marks.map((mark) => mark.value),
-      text: marks.map((mark) => ` ${plain(mark.label)} `), textposition: positions,
-      textfont: { size: 11, color: look.text }, cliponaxis: false,
-      marker: { symbol: "star", size: 11, color: look.background, line: { color: look.text, width: 1.5 } },
+      marker: { symbol: "star", size: 10, color: look.background, line: { color: look.text, width: 1.5 } },
     },
   };
 }
+
+// Names of levels and published results. `ranges` are those that the person zoomed to, null where the chart chooses.
+function names(panel, found, look, size, ranges) {
+  const log = look.axis === "epsilon" && look.log;
+  const said = found.filter(({ info, trace }) => info.level && trace.visible !== "legendonly")
+    .map(({ info, trace }) => besideLevel(trace.y[0], plain(info.level), info.turn, look, panel.log_y));
+  const stars = found.find(({ info }) => info.kind === "marks");
+  if (!stars || size.width <= 0 || size.height <= 0) return said;
+  const seen = found.filter(({ trace }) => trace.visible !== "legendonly");
+  const across = extent(seen.filter(({ trace }) => trace.xaxis !== "x2").map(({ trace }) => trace.x)).map((x) => (log ? Math.log10(x) : x));
+  const spans = {
+    x: ranges.x ?? roomy(hasRuns(found) ? across : [Math.min(across[0], EMPTY_EPSILON[Number(!log)][0]), Math.max(across[1], EMPTY_EPSILON[Number(!log)][1])]),
+    y: ranges.y ?? roomy(hasRuns(found) ? extent(seen.map(({ trace }) => trace.y)) : [0, 1]),
+  };
+  return [...said, ...besideMarks(stars.info.marks, spans, size, look)];
+}
+
+// A range with the margin that Plotly leaves around the drawn points.
+const roomy = ([low, high]) => [low - 0.055 * (high - low), high + 0.055 * (high - low)];
+
+// Is there a line of a run that has a place on the x axis?
+const hasRuns = (found) => found.some(({ info }) => info.kind === "run");
 
 function extent(lists) {
   let [low, high] = [Infinity, -Infinity];
@@ -120,13 +132,20 @@ function extent(lists) {
   return [low, high];
 }
 
-export function layout(panel, runs, look) {
+// Wide enough for all usual tick labels, so that the axes stay where they are when those change.
+const MARGIN = { l: 70, r: 18, t: 22, b: 54 };
+
+// `found` are the traces, `box` the pixels of the whole plot, `ranges` what the person zoomed to (null: nothing).
+export function layout(panel, runs, look, found, box, ranges) {
   const axis = axisOf(panel, runs, look.axis);
   const log = axis === "epsilon" && look.log;
   const lines = { gridcolor: look.grid, linecolor: look.grid, zeroline: false, automargin: true, title: { standoff: 8 } };
+  const size = { width: box.width - MARGIN.l - MARGIN.r, height: box.height - MARGIN.t - MARGIN.b };
+  const across = horizontal(axis, log, runs, found);
+  const upright = vertical(panel, found);
   return {
     autosize: true,
-    margin: { l: 58, r: 14, t: 10, b: 46 },
+    margin: MARGIN,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: look.font, size: 13, color: look.text },
@@ -136,23 +155,42 @@ export function layout(panel, runs, look) {
     showlegend: false,
     uirevision: "kept",
     datarevision: look.revision,
+    annotations: names(panel, found, look, size, ranges),
     xaxis: {
-      ...lines, title: { text: plain(look.axes[axis]), standoff: 8 }, type: log ? "log" : "linear", uirevision: `${axis} ${log}`,
-      ...(log ? { nticks: 3, minorloglabels: "complete", tickformat: "~g" } : {}),
+      ...lines, title: { text: plain(look.axes[axis]), standoff: 8 }, type: log ? "log" : "linear", tickformat: "~g",
+      uirevision: `${axis} ${log} ${Boolean(across.range)}`, ...across, ...(log ? { nticks: 3, minorloglabels: "complete" } : {}),
     },
     yaxis: {
-      ...lines, title: { text: plain(panel.y_title), standoff: 8 }, type: panel.log_y ? "log" : "linear", uirevision: "kept",
-      tickformat: panel.percent ? ".3~p" : "~g", rangemode: panel.stacked ? "tozero" : "normal",
-      ...(panel.log_y ? { nticks: 4, minorloglabels: "complete" } : {}),
+      ...lines, title: { text: plain(panel.y_title), standoff: 8 }, type: panel.log_y ? "log" : "linear",
+      uirevision: `kept ${Boolean(upright.range)}`, tickformat: panel.percent ? ".3~p" : "~g", rangemode: panel.stacked ? "tozero" : "normal",
+      ...upright, ...(panel.log_y ? { nticks: 4, minorloglabels: "complete" } : {}),
     },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: look.grid, activecolor: look.text },
     xaxis2: { overlaying: "x", range: [0, 1], visible: false, fixedrange: true },
   };
 }
 
+// The x range: chosen by the points, or, where none has a place, the one that is expected.
+function horizontal(axis, log, runs, found) {
+  const placed = found.some(({ trace }) => trace.xaxis !== "x2" && trace.visible !== "legendonly");
+  const expected = axis === "epsilon" ? EMPTY_EPSILON[Number(!log)] : [0, axis === "step" ? planned(runs) : 1];
+  if (!placed) return { range: expected, autorange: false };
+  const bare = axis === "epsilon" && !hasRuns(found);
+  return { autorange: true, autorangeoptions: bare ? { include: log ? [0.1, 10] : expected } : {} };
+}
+
+const planned = (runs) => Math.max(1, ...runs.map((run) => run.data.state?.steps ?? 0));
+
+function vertical(panel, found) {
+  const drawn = found.filter(({ trace }) => trace.visible !== "legendonly");
+  if (!drawn.length) return { range: panel.log_y ? [-1, 1] : [0, 1], autorange: false };
+  if (!panel.percent) return { autorange: true };
+  return { autorange: true, autorangeoptions: { ...SHARES, ...(drawn.some(({ info }) => info.run) ? {} : { include: [0, 1] }) } };
+}
+
 // Lines of a tooltip over point `index` of a trace: the first is its heading.
 export function tooltip(info, index) {
-  if (info.kind === "level") return [info.label];
+  if (info.kind === "level") return [info.level];
   if (info.kind === "marks") {
     const mark = info.marks[index];
     return [mark.label, `ε = ${format.number(mark.epsilon)} · accuracy ${format.share(mark.value)}`, mark.note, mark.source].filter(Boolean);

@@ -91,11 +91,12 @@ class LivePanel {
     this.toolbar = el("div", { class: "privlab-toolbar", role: "toolbar", "aria-label": "Chart settings" },
       el("span", { class: "privlab-group", role: "group", "aria-label": "x axis" }, el("span", { class: "privlab-label" }, "x axis"), ...axes),
       this.log, this.marks, reset, el("span", { class: "privlab-space" }), this.badge);
-    this.notes = el("div", { class: "privlab-notes", "data-testid": "live-notes" });
+    // Beside the name of the tiles' run, or at the end of the toolbar: it takes no line of its own.
+    this.notes = el("span", { class: "privlab-notes", "data-testid": "live-notes" });
     this.announcer = el("div", { class: "privlab-hidden", role: "status", "aria-live": "polite", "data-testid": "live-announcer" });
     this.tilesBox = el("div", {});
     this.grid = el("div", { class: "privlab-grid" });
-    this.root.replaceChildren(this.tilesBox, this.toolbar, this.notes, this.grid, this.announcer);
+    this.root.replaceChildren(this.tilesBox, this.toolbar, this.grid, this.announcer);
     this.seen = new IntersectionObserver((entries) => {
       for (const entry of entries) {
         const panel = this.panels.find((p) => p.node === entry.target);
@@ -118,11 +119,14 @@ class LivePanel {
       this.specs = specs;
       this.buildPanels(data);
     }
-    const tiles = JSON.stringify(data.tiles);
+    const tiles = JSON.stringify([data.tiles, data.tile_columns]);
     if (tiles !== this.tileSpecs) {
       this.tileSpecs = tiles;
-      this.tiles = data.tiles.length ? new Tiles(data.tiles) : null;
+      this.tiles = data.tiles.length ? new Tiles(data.tiles, this.notes) : null;
       this.tilesBox.replaceChildren(...(this.tiles ? [this.tiles.node] : []));
+      this.tilesBox.hidden = !this.tiles;
+      if (!this.tiles) this.badge.before(this.notes);
+      this.tilesBox.style.setProperty("--privlab-tile-columns", data.tile_columns);
     }
     this.marks.hidden = !data.marks.length || !data.panels.some((panel) => panel.marks);
     this.readTheme();

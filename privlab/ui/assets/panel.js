@@ -10,6 +10,8 @@ const CONFIG = {
   modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]],
 };
 
+const HOLDER = { type: "scatter", x: [null], y: [null], hoverinfo: "skip", showlegend: false };
+
 // A short piece of a line in its colour and dash.
 const DASH_ARRAYS = { solid: "", dash: "7 4", dot: "2 3", dashdot: "7 3 2 3" };
 function swatch(colour, dash) {
@@ -33,7 +35,7 @@ export class ChartPanel {
     const save = (kind) =>
       el("button", { type: "button", class: "privlab-small", title: `Download “${spec.title}” as ${kind.toUpperCase()}`,
                      onclick: () => this.download(kind) }, kind.toUpperCase());
-    this.node = el("section", { class: "privlab-panel", style: `height:${height}px`, "aria-label": spec.title },
+    this.node = el("section", { class: "privlab-panel", style: `height:${height}`, "aria-label": spec.title },
       el("header", { class: "privlab-head" },
         el("h4", { class: "privlab-title", title: spec.help || null }, spec.title),
         ...spec.releases.map((release) => el("span", { class: "privlab-badge", title: release.about }, release.name)),
@@ -47,8 +49,12 @@ export class ChartPanel {
     this.dirty = false;
     const look = this.look();
     this.found = traces(this.spec, runs, look);
+    // First what takes room beside the plot, then the plot in the room that is left.
+    this.drawLegend(runs, alone, look);
     const data = this.found.map((item) => item.trace);
-    const picture = layout(this.spec, runs, look);
+    // Levels alone have their own x axis; without a trace on the other one, Plotly would not draw that.
+    if (data.length && data.every((trace) => trace.xaxis === "x2")) data.push(HOLDER);
+    const picture = layout(this.spec, runs, look, this.found, this.plot.getBoundingClientRect(), this.zoomed());
     const done = Plotly.react(this.plot, data, picture, CONFIG);
     if (!this.drawn) {
       this.drawn = true;
@@ -60,10 +66,16 @@ export class ChartPanel {
       });
     }
     this.plot.setAttribute("aria-label", described(this.spec, runs, look));
-    this.drawLegend(runs, alone, look);
     this.drawMessage(runs, look);
     if (this.hovered) this.fillTip();
     return done;
+  }
+
+  // The ranges that the person zoomed to, null where the chart chooses its own.
+  zoomed() {
+    const axes = this.plot._fullLayout;
+    const range = (axis) => (axis && !axis.autorange && axis.range ? axis.range : null);
+    return { x: range(axes?.xaxis), y: range(axes?.yaxis) };
   }
 
   drawLegend(runs, alone, look) {
@@ -74,6 +86,7 @@ export class ChartPanel {
     } else {
       for (const { info } of this.found) if (info.id) entries.set(info.id, info);
     }
+    this.legend.classList.toggle("privlab-kept", alone);
     const wanted = alone || entries.size > 1 ? [...entries.values()] : [];
     const text = (entry) => {
       const status = alone && entry.run ? statusOf(entry.run) : "";
@@ -138,10 +151,10 @@ export class ChartPanel {
     const classes = this.spec.releases.map((release) => release.name).join(", ");
     const picture = {
       ...shown, showlegend: true, legend: { orientation: "h", y: -0.2, traceorder: "normal" }, paper_bgcolor: look.background,
-      plot_bgcolor: look.background, margin: { l: 70, r: 30, t: 60, b: 60 }, autosize: false,
+      plot_bgcolor: look.background, margin: { l: 70, r: 30, t: 76, b: 60 }, autosize: false,
       // The page's own font is not at hand where a picture is drawn, and another one's letters are wider.
       font: { ...shown.font, family: "sans-serif" },
-      title: { text: `${plain(this.spec.title)} <sub>${plain(classes)}</sub>`, x: 0.02, xanchor: "left" },
+      title: { text: plain(this.spec.title), subtitle: { text: plain(classes), font: { size: 13 } }, x: 0.02, xanchor: "left" },
     };
     await this.plotly.downloadImage({ data, layout: picture }, {
       format: kind, width: 1200, height: 700, scale: kind === "png" ? 2 : 1, filename: `privlab-${this.spec.key}`,

@@ -29,7 +29,7 @@ export function focused(runs) {
 // kind → (data, state) → { value, sub, part, release }: `part` 0…1 fills the bar, `release` replaces the tile's own.
 const KINDS = {
   epsilon(data, state) {
-    if (state.private === false) return { value: "∞", sub: "no guarantee is claimed", release: "not private" };
+    if (state.private === false) return { value: "∞", sub: "no guarantee", release: "not private" };
     const spent = data.last("epsilon");
     if (!Number.isFinite(spent)) return { value: "–", sub: state.target ? `of ${format.number(state.target)}` : "" };
     if (!state.target) return { value: format.epsilon(spent), sub: "no target was set" };
@@ -47,7 +47,7 @@ const KINDS = {
     return { value: format.duration(left), sub: state.seconds ? `${format.duration(state.seconds)} so far` : "", part: state.step / state.steps };
   },
   clipped(data) {
-    return { value: format.share(data.last("clipped_share")), sub: data.has("clipped_share") ? "of records in recent batches" : "" };
+    return { value: format.share(data.last("clipped_share")), sub: data.has("clipped_share") ? "of recent records" : "" };
   },
 };
 
@@ -55,7 +55,8 @@ const KINDS = {
 export const TILE_METRICS = ["test_accuracy", "clipped_share", "steps_per_second"];
 
 export class Tiles {
-  constructor(tiles) {
+  // `notes` is what else is to be said; it stands beside the run's name.
+  constructor(tiles, notes) {
     this.swatch = el("span", { class: "privlab-dot", "aria-hidden": "true" });
     this.name = el("span", { class: "privlab-focus-name" });
     this.parts = tiles.map((tile) => {
@@ -73,7 +74,7 @@ export class Tiles {
       return parts;
     });
     this.node = el("section", { class: "privlab-tiles-box", "aria-label": "Live numbers" },
-      el("div", { class: "privlab-focus" }, this.swatch, this.name),
+      el("div", { class: "privlab-focus" }, this.swatch, this.name, notes),
       el("div", { class: "privlab-tiles" }, ...this.parts.map((part) => part.node)));
   }
 

@@ -140,10 +140,58 @@ def test_a_run_without_a_guarantee_is_a_level(harness, visitor):
     for run in (private, free):
         harness.add(run, *range(10, 110, 10))
     page = visitor.open(harness.url(private, free))
-    wait_for_chart(page, "g.data.length === 3 && g.data[1].xaxis === 'x2' && g.data[1].text.join('').includes('ε = ∞')")
+    wait_for_chart(
+        page, "g.data.length === 3 && g.data[1].xaxis === 'x2' && g._fullLayout.annotations[0].text === 'free · ε = ∞'"
+    )
     expect(page.get_by_test_id("live-tile-epsilon")).to_have_text("∞")
     page.get_by_role("button", name="step", exact=True).click()
     wait_for_chart(page, "g.data[1].x.length === 10 && g.data[1].x[9] === 100")
+
+
+def test_a_level_alone_stays_between_0_and_100_percent(harness, visitor):
+    free = harness.create("race · ε = ∞", 0.0)
+    harness.add(free, 10, 20)
+    page = visitor.open(harness.url(free))
+    page.get_by_role("button", name="published results").click()
+    wait_for_chart(page, "g.data[0].xaxis === 'x2' && g.data.every(t => t.name !== 'Published results')")
+    low, high = chart(page, "g._fullLayout.yaxis.range")
+    assert -0.02 < low < 0 < 1 < high < 1.02
+    assert chart(page, "g._fullLayout.xaxis.range") == [-1, 1]
+    assert chart(page, "g._fullLayout.annotations.map(a => a.text)") == ["race · ε = ∞"]
+
+
+def test_an_empty_chart_has_the_axes_that_are_expected(harness, visitor):
+    run = harness.create("waiting")
+    page = visitor.open(harness.url(run))
+    page.get_by_role("button", name="published results").click()
+    wait_for_chart(page, "g.data.length === 0")
+    ranges = "[g._fullLayout.xaxis.range, g._fullLayout.yaxis.range]"
+    assert chart(page, ranges) == [[-1, 1], [0, 1]]
+    page.get_by_role("button", name="log ε").click()
+    wait_for_chart(page, "g._fullLayout.xaxis.range[1] === 10")
+    page.get_by_role("button", name="step", exact=True).click()
+    wait_for_chart(page, "g._fullLayout.xaxis.range[1] === 2000")
+    for axis in ("epoch", "seconds"):
+        page.get_by_role("button", name=axis, exact=True).click()
+        wait_for_chart(page, "g._fullLayout.xaxis.range[1] === 1")
+    plot = page.locator(f"{CHART} .nsewdrag").first
+    before = plot.bounding_box()
+    harness.add(run, 10, 20)
+    wait_for_chart(page, "g.data.length === 1 && g._fullLayout.xaxis.autorange")
+    assert plot.bounding_box() == before
+
+
+def test_names_of_published_results_do_not_cover_each_other(harness, visitor):
+    run = harness.create("crowded")
+    harness.add(run, *range(10, 2000, 50))
+    page = visitor.open(harness.url(run))
+    wait_for_chart(page, "g.data.length === 2 && g._fullLayout.annotations.length === 3")
+    boxes = chart(page, "[...g.querySelectorAll('.annotation-text-g')].map(e => e.getBoundingClientRect().toJSON())")
+    assert len(boxes) == 3
+    for i, one in enumerate(boxes):
+        for other in boxes[:i]:
+            apart = one["right"] <= other["left"] or other["right"] <= one["left"]
+            assert apart or one["bottom"] <= other["top"] + 2 or other["bottom"] <= one["top"] + 2, boxes
 
 
 def test_states_are_said_in_words(harness, visitor):
