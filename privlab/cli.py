@@ -19,6 +19,7 @@ from privlab.data.fetch import FetchError, fetch
 from privlab.encryption import SealError
 from privlab.metrics import Point
 from privlab.preflight import Preflight, preflight
+from privlab.runs.limits import threads_for
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store, StoreError
 
@@ -110,8 +111,11 @@ def _train(given: argparse.Namespace) -> int:
     passphrase = _passphrase(config, given.passphrase_file, confirm=not given.resume)
 
     # Only from here on is torch needed, and it takes seconds to load.
+    import torch
+
     from privlab.runs.worker import work
 
+    torch.set_num_threads(threads_for(config))
     if given.resume:
         run = store.claim(run.id, foreground=True)
     else:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from privlab.config import ConfigError, Problem, RunConfig
 from privlab.data.catalogue import DATASETS, DatasetFacts
 from privlab.models.catalogue import MODELS, ModelFacts, misfit
 from privlab.privacy.plan import PrivacyPlan, make_plan
+
+#: Device files of the drivers that PyTorch's ``cuda`` works with: NVIDIA, NVIDIA under WSL, AMD.
+_CUDA_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Preflight:
 def preflight(config: RunConfig) -> Preflight:
     """Check ``config`` against the data and model catalogues and build its privacy plan.
 
-    Nothing is read from disk and nothing is stored, so this may run at every keystroke.
+    No file is read and nothing is stored, so this may run at every keystroke.
 
     Raises:
         ConfigError: every problem found, each with the path of its setting.
@@ -39,6 +45,8 @@ def preflight(config: RunConfig) -> Preflight:
         reason = misfit(config.model.name, config.data.dataset)
         if reason:
             problems.append(Problem("model.name", f"model={model.key} does not fit data set {dataset.key}: {reason}"))
+    if reason := _absent(config.performance.device):
+        problems.append(Problem("performance.device", reason))
     plan = None
     if dataset:
         try:
@@ -49,6 +57,15 @@ def preflight(config: RunConfig) -> Preflight:
         raise ConfigError(problems)
     assert plan is not None and dataset is not None and model is not None
     return Preflight(config, plan, dataset, model)
+
+
+def _absent(device: str) -> str | None:
+    """Why ``device`` cannot be there, by its driver alone; whether this PyTorch can use it shows when the run starts."""
+    if device == "cuda" and sys.platform == "linux" and not any(Path(file).exists() for file in _CUDA_FILES):
+        return "device=cuda is not on this machine: it has no GPU driver. Choose auto or cpu."
+    if device == "mps" and not (sys.platform == "darwin" and platform.machine() == "arm64"):
+        return "device=mps is not on this machine: it needs an Apple processor. Choose auto or cpu."
+    return None
 
 
 def _unknown(path: str, value: str, known: dict) -> Problem:

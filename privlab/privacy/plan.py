@@ -65,17 +65,6 @@ class PrivacyPlan:
             return math.inf
         return epsilon(self.sample_rate, self.noise_multiplier, self.steps, self.delta, self.accountant)
 
-    def extended(self, epochs: int) -> PrivacyPlan:
-        """The same mechanism for ``epochs`` more. The target is dropped: σ was chosen for fewer steps.
-
-        Raises:
-            ValueError: ``epochs`` below 1.
-        """
-        if epochs < 1:
-            raise ValueError(f"epochs={epochs} must be at least 1.")
-        more = steps_for(epochs, self.records, self.batch_size)
-        return replace(self, steps=self.steps + more, target_epsilon=None)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with ``sample_rate`` for the reader's convenience."""
         return {**asdict(self), "sample_rate": self.sample_rate}

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from privlab.config import ConfigError, RunConfig
-from privlab.preflight import preflight
+from privlab.preflight import Preflight, preflight
 from privlab.runs import passphrases
 from privlab.runs.record import Run, Status
 from privlab.runs.store import StatusConflict, Store, new_id
@@ -154,24 +154,31 @@ def extend(store: Store, run_id: str, epochs: int, *, passphrase: str | None = N
 
     A run with a target ε keeps its σ and gives up the target. Raises RunActionError, ConfigError, UnknownRun.
     """
-    if epochs < 1:
-        raise RunActionError(f"epochs={epochs} is refused: a run is extended by at least 1 epoch.")
 
     def act(run: Run) -> Run:
         _check_passphrase(run.config, passphrase)
-        total = run.config.training.epochs + epochs
-        sigma = run.plan.noise_multiplier
-        config = run.config.replace(training__epochs=total, privacy__noise_multiplier=sigma)
-        plan = preflight(config).plan
-        if (plan.records, plan.batch_size) != (run.plan.records, run.plan.batch_size):
-            raise RunActionError(
-                f"Run {run_id} was planned for {run.plan.records} records and the data set now has {plan.records}: "
-                "extending it would change the guarantee. Clone it instead."
-            )
-        say = f"Extended by {epochs} epochs to {total} ({plan.steps} steps) with the same σ = {sigma:g}."
-        return _queue(store, run, passphrase, "extended", say, config=config, plan=plan)
+        longer = extension(run, epochs)
+        say = (
+            f"Extended by {epochs} epochs to {longer.config.training.epochs} ({longer.plan.steps} steps) "
+            f"with the same σ = {longer.plan.noise_multiplier:g}."
+        )
+        return _queue(store, run, passphrase, "extended", say, config=longer.config, plan=longer.plan)
 
     return _act(store, run_id, "extend", act)
+
+
+def extension(run: Run, epochs: int) -> Preflight:
+    """What :func:`extend` by ``epochs`` would make of ``run``. Raises RunActionError, ConfigError."""
+    if epochs < 1:
+        raise RunActionError(f"epochs={epochs} is refused: a run is extended by at least 1 epoch.")
+    total = run.config.training.epochs + epochs
+    longer = preflight(run.config.replace(training__epochs=total, privacy__noise_multiplier=run.plan.noise_multiplier))
+    if longer.plan.records != run.plan.records:
+        raise RunActionError(
+            f"Run {run.id} was planned for {run.plan.records} records and the data set now has {longer.plan.records}: "
+            "extending it would change the guarantee. Clone it instead."
+        )
+    return longer
 
 
 def clone_config(run: Run) -> RunConfig:
@@ -245,6 +252,7 @@ __all__ = [
     "clone_config",
     "delete",
     "extend",
+    "extension",
     "launch",
     "launch_levels",
     "pause",

@@ -15,9 +15,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from privlab.models.catalogue import MODELS
 from privlab.runs import passphrases, processes
-from privlab.runs.limits import cores, max_concurrent
+from privlab.runs.limits import max_concurrent, threads_for
 from privlab.runs.link import ZYGOTE, ZygoteLink
 from privlab.runs.place import place_id
 from privlab.runs.presence import AppLock
@@ -209,7 +208,8 @@ class Dispatcher:
         return self._store.list(status=[Status.QUEUED], place=self._place)[::-1]
 
     def _fill(self) -> None:
-        free = max_concurrent(self._store) - len(self._active_runs())
+        active = len(self._active_runs())
+        free = max_concurrent(self._store) - active
         queue = self._queue() if free > 0 else []
         for run in queue:
             passphrase = passphrases.recall(run.id) if run.needs_passphrase else None
@@ -219,7 +219,7 @@ class Dispatcher:
             if free <= 0:
                 continue
             free -= 1
-            self._launch(run, passphrase, alone=len(queue) == 1)
+            self._launch(run, passphrase, alone=active + len(queue) == 1)
 
     def _launch(self, run: Run, passphrase: str | None, alone: bool) -> None:
         started = self._quietly(lambda: self._store.claim(run.id, foreground=False))
@@ -229,22 +229,13 @@ class Dispatcher:
             run_id=run.id,
             attempt=started.attempt,
             passphrase=passphrase,
-            threads=self._threads(run, alone),
+            threads=threads_for(run.config, alone),
             device=run.config.performance.device,
         )
         if sent:
             self._desk.seen[run.id] = _Seen(started.attempt, time.monotonic(), self._link.generation, STARTING_SECONDS)
         else:
             self._move(started, Status.QUEUED, say="The process that starts runs is being renewed.")
-
-    def _threads(self, run: Run, alone: bool) -> int:
-        """One thread per run keeps several runs, and the page, quick.
-
-        A run with nobody beside it whose model computes fixed features first (minutes on one core) gets two.
-        """
-        facts = MODELS.get(run.config.model.name)
-        heavy = facts is not None and facts.features is not None
-        return min(2, cores()) if heavy and alone and len(self._active_runs()) == 1 else 1
 
     def _welcome_back(self) -> None:
         """Queue the runs that paused only because the app was gone."""

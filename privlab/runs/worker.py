@@ -20,22 +20,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from privlab import paths
-from privlab.config import RunConfig
-from privlab.data.load import load
 from privlab.encryption import SealError, Vault, open_vault
 from privlab.metrics import Point
-from privlab.models.features import prepare
-from privlab.preflight import preflight
-from privlab.privacy import epsilon_curve
 from privlab.runs import files, processes
 from privlab.runs.record import Reason, Run, Status
 from privlab.runs.store import LostRun, StatusConflict, Store, StoreFull
 from privlab.runs.watch import Watch, pause_changes
 from privlab.training.checkpoint import Checkpoint
-from privlab.training.device import choose_device
 from privlab.training.export import export_weights
+from privlab.training.remeasure import measured_again
 from privlab.training.train import train
-from privlab.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from privlab.training.events import Event
@@ -117,11 +111,14 @@ def _attempt(
     vault = open_vault(run.config.encryption, passphrase)
     resume = _last_checkpoint(store, run, vault)
     store.set_resumed_from(run.id, resume.step if resume else None, run.attempt)
+    weights = files.weights_path(run)
     latest, end = resume, None
 
     def save(checkpoint: Checkpoint) -> None:
         nonlocal latest
         vault.write(files.checkpoint_path(run.id), checkpoint.to_bytes())
+        # Weights that are there are those of the last checkpoint, also after an end that left no time to write them.
+        weights.unlink(missing_ok=True)
         latest = checkpoint
 
     for item in train(run.config, resume=resume, save=save, control=watch.control):
@@ -140,7 +137,7 @@ def _attempt(
     if end is None:
         raise WorkError("Training ended without saying how.")
     if latest:
-        export_weights(latest, vault, files.weights_path(run))
+        export_weights(latest, vault, weights)
     changes = pause_changes(run, watch.reason) if end.kind == "paused" else {}
     return _END[end.kind], changes, end.message
 
@@ -165,22 +162,6 @@ def _last_checkpoint(store: Store, run: Run, vault: Vault) -> Checkpoint | None:
     if checkpoint and run.step < done:
         store.append(run.id, measured_again(run.config, checkpoint), run.attempt)
     return checkpoint
-
-
-def measured_again(config: RunConfig, checkpoint: Checkpoint) -> Point:
-    """The point of a checkpoint's step, from its weights alone; what was seen during the step is gone.
-
-    The weights are what the step released, so measuring them again costs no privacy.
-    """
-    checked = preflight(config)
-    dataset = prepare(load(config.data.dataset), config.model.name, lambda *_: None)
-    trainer = Trainer(checked, dataset, choose_device(config.performance.device))
-    trainer.restore(checkpoint)
-    step, plan = checkpoint.step, checked.plan
-    found = trainer.evaluate(everything=step == plan.steps)
-    epsilon = float(epsilon_curve(plan, [step])[0]) if plan.is_private else None
-    metrics = {"test_accuracy": found.accuracy, "test_loss": found.loss}
-    return Point(step, step * plan.sample_rate, checkpoint.seconds, epsilon, metrics)
 
 
 def _end(store: Store, run: Run, status: Status, changes: dict[str, Any], say: str) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,11 @@ class Evaluation:
     accuracy: float
     loss: float
     records: int
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """For a point: ``test_accuracy``, and ``test_loss`` while it is a finite number."""
+        return {"test_accuracy": self.accuracy} | ({"test_loss": self.loss} if math.isfinite(self.loss) else {})
 
 
 @torch.inference_mode()

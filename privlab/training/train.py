@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
@@ -166,8 +165,7 @@ def _ended(wish: str | None, step: int, plan: PrivacyPlan, point: Point | None) 
 def _evaluated(trainer: Trainer, last: bool) -> dict[str, float]:
     began = perf_counter()
     found = trainer.evaluate(everything=last)
-    measured = {"test_accuracy": found.accuracy, "time_evaluate": perf_counter() - began}
-    return measured | ({"test_loss": found.loss} if math.isfinite(found.loss) else {})
+    return found.metrics | {"time_evaluate": perf_counter() - began}
 
 
 class _Spent:

@@ -17,6 +17,7 @@ import pytest
 
 from privlab.config import RunConfig, load_preset
 from privlab.privacy import epsilon_curve
+from privlab.runs import control
 from privlab.runs.presence import AppLock
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
@@ -55,7 +56,10 @@ class Lab:
                 text=True,
             )
         if wait:
-            self.until(lambda: self.ask({})["ready"], "the zygote is warm", 60)
+            self.until_warm()
+
+    def until_warm(self) -> None:
+        self.until(lambda: self.ask({})["ready"], "the zygote is warm", 300)
 
     def ask(self, order: dict):
         self.app.stdin.write(json.dumps(order) + "\n")
@@ -124,12 +128,17 @@ class Lab:
             time.sleep(0.02)
         return time.monotonic() - began
 
-    def until_status(self, run_id: str, *wanted: Status, seconds: float = 60) -> Run:
+    def ended(self) -> bool:
+        """Whether no process is left; a look at every process of the machine, so not to be asked too often."""
+        time.sleep(0.1)
+        return not self.processes()
+
+    def until_status(self, run_id: str, *wanted: Status, seconds: float = 300) -> Run:
         self.until(lambda: self.run(run_id).status in wanted, f"run is {' or '.join(wanted)}", seconds)
         return self.run(run_id)
 
     def until_step(self, run_id: str, step: int) -> None:
-        self.until(lambda: self.run(run_id).step >= step, f"step {step} is published", 60)
+        self.until(lambda: self.run(run_id).step >= step, f"step {step} is published", 300)
 
     def close(self) -> None:
         if self.app is not None:
@@ -142,14 +151,41 @@ class Lab:
         self.store.close()
 
 
+def _enter(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRIVLAB_HOME", str(home))
+    monkeypatch.setenv("PRIVLAB_WORKERS", "4")
+    monkeypatch.delenv("PRIVLAB_STORE", raising=False)
+
+
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    monkeypatch.setenv("PRIVLAB_HOME", str(tmp_path))
-    monkeypatch.setenv("PRIVLAB_WORKERS", "2")
-    monkeypatch.delenv("PRIVLAB_STORE", raising=False)
+    """A lab of the test's own, closed."""
+    _enter(tmp_path, monkeypatch)
     made = Lab(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    home = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _enter(home, monkeypatch)
+        made = Lab(home)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def open_lab(_shared: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A lab that the tests share, its app up and warm: a zygote takes seconds to warm."""
+    _enter(_shared.home, monkeypatch)
+    if _shared.app is None:
+        _shared.open(wait=False)
+    _shared.until_warm()
+    yield _shared
+    for run in _shared.store.list(status=[Status.QUEUED, Status.STARTING, Status.RUNNING, Status.PAUSED]):
+        control.delete(_shared.store, run.id)
 
 
 @pytest.fixture
@@ -162,7 +198,7 @@ def moment() -> random.Random:
 
 def check_complete(lab: Lab, run_id: str, config: RunConfig = CONFIG) -> None:
     """The run ended as one that nothing happened to: all steps, each ε as planned."""
-    run = lab.until_status(run_id, Status.FINISHED, Status.FAILED, seconds=90)
+    run = lab.until_status(run_id, Status.FINISHED, Status.FAILED, seconds=600)
     assert run.status is Status.FINISHED, run.error
     assert run.config == config
     assert run.step == run.steps == run.plan.steps

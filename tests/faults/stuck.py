@@ -1,4 +1,7 @@
-"""A worker whose training never comes to an end: ``python -m tests.faults.stuck RUN_ID ATTEMPT preparing|batch``."""
+"""A worker whose training never comes to an end: ``python -m tests.faults.stuck RUN_ID ATTEMPT MARK``.
+
+It hangs in a batch if the file name of MARK is ``batch``, else before the first one, and makes the file MARK then.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,15 @@ from privlab.runs.worker import work
 from privlab.training.events import Event
 
 
-def main(run_id: str, attempt: str, where: str) -> None:
+def main(run_id: str, attempt: str, mark: str) -> None:
+    place = paths.home() / mark
+
     def stuck(config, *, control, **_):
         yield Event("started", "Started.")
-        if where == "batch":
+        if place.name == "batch":
             control()
-        (paths.home() / "stuck").touch()
+        place.parent.mkdir(exist_ok=True)
+        place.touch()
         time.sleep(600)
 
     work(Store(), run_id, int(attempt), train=stuck)

@@ -110,3 +110,10 @@ def test_bounds_are_readable() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(Exception, match="frozen"):
         load_preset("digits").privacy.delta = 1.0
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("privlab.preflight._CUDA_FILES", ("/nosuch/device",))
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(ConfigError, match="device=cuda is not on this machine"):
+        preflight(load_preset("digits").replace(performance__device="cuda"))

@@ -153,14 +153,3 @@ def test_a_foreign_plan_is_refused(change):
     raw = {key: value for key, value in {**raw, **change}.items() if value is not None or key == "target_epsilon"}
     with pytest.raises(ValueError, match=next(iter(change))):
         PrivacyPlan.from_dict(raw)
-
-
-def test_extension_keeps_the_mechanism_and_drops_the_target():
-    plan = make_plan(config_of(privacy__target_epsilon=3.0, training__epochs=10), RECORDS)
-    longer = plan.extended(5)
-    assert longer.steps == plan.steps + steps_for(5, RECORDS, plan.batch_size)
-    assert (longer.noise_multiplier, longer.sample_rate) == (plan.noise_multiplier, plan.sample_rate)
-    assert longer.target_epsilon is None
-    assert longer.epsilon > 3.0
-    with pytest.raises(ValueError, match="epochs=0"):
-        plan.extended(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from privlab.preflight import preflight
 from privlab.runs import control, passphrases
 from privlab.runs.control import RunActionError
 from privlab.runs.estimate import seconds_for
-from privlab.runs.limits import cores, max_concurrent, set_max_concurrent
+from privlab.runs.limits import cores, max_concurrent, set_max_concurrent, threads_for
 from privlab.runs.record import Reason, Run, Status
 from privlab.runs.store import Store, UnknownRun
 
@@ -156,10 +157,18 @@ def test_extending_keeps_the_noise_and_the_epsilons_already_shown(store: Store) 
 
 def test_extending_by_nothing_or_while_training_is_refused(store: Store) -> None:
     run = running(store)
+    with pytest.raises(RunActionError, match="A running run cannot be extended"):
+        control.extend(store, run.id, 5)
+    store.move(run.id, Status.FINISHED)
     with pytest.raises(RunActionError, match="epochs=0"):
         control.extend(store, run.id, 0)
-    with pytest.raises(RunActionError, match="A running run cannot be extended; pause or stop it first"):
-        control.extend(store, run.id, 1)
+
+
+def test_extending_over_other_records_is_refused(store: Store) -> None:
+    run = running(store)
+    store.move(run.id, Status.FINISHED, plan=replace(run.plan, records=run.plan.records - 1))
+    with pytest.raises(RunActionError, match=f"was planned for {run.plan.records - 1} records"):
+        control.extend(store, run.id, 5)
 
 
 def test_a_passphrase_is_asked_for_and_kept_out_of_the_store(store: Store) -> None:
@@ -208,12 +217,18 @@ def test_the_estimate_comes_from_like_runs(store: Store) -> None:
     run = running(store)
     store.append(run.id, Point(10, 1.0, 5.0, None, {}))
     rate = 5.0 / (10 * run.plan.batch_size)
-    assert seconds_for(store, target) == pytest.approx(rate * target.plan.steps * target.plan.batch_size)
+    expected = pytest.approx(rate * target.plan.steps * target.plan.batch_size)
+    assert seconds_for(store, target) == expected
+    store.append(running(store).id, Point(10, 1.0, 500.0, None, {}))
+    assert seconds_for(store, target) == expected, "a run on a busy machine must not make the next ones look slow"
     assert seconds_for(store, preflight(PLAIN.replace(performance__gradient_method="ghost"))) is None
 
 
 def test_how_many_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert max_concurrent(store) == min(cores(), 64)
+    assert max_concurrent(store) == min(max(4, cores()), 64)
+    for found, most in ((1, 4), (2, 4), (16, 16), (128, 64)):
+        monkeypatch.setattr("privlab.runs.limits.cores", lambda found=found: found)
+        assert max_concurrent(store) == most, "a race of four privacy levels is one on a small machine too"
     monkeypatch.setenv("PRIVLAB_WORKERS", "3")
     assert max_concurrent(store) == 3
     set_max_concurrent(store, 5)
@@ -221,3 +236,24 @@ def test_how_many_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None
     for wrong in (0, 65, "many", 1.5):
         with pytest.raises(ValueError, match=f"max_concurrent={wrong!r}"):
             set_max_concurrent(store, wrong)
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "found", "alone", "threads"),
+    [
+        ("cnn", "cpu", 1, True, 1),
+        ("cnn", "cpu", 2, True, 1),
+        ("cnn", "auto", 4, True, 2),
+        ("resnet-gn", "cpu", 32, True, 4),
+        ("cnn", "cpu", 8, False, 1),
+        ("cnn", "cuda", 8, True, 1),
+        ("scatter-linear", "cpu", 8, True, 1),
+        ("logistic", "cpu", 8, True, 1),
+    ],
+)
+def test_several_threads_only_where_they_pay(
+    monkeypatch: pytest.MonkeyPatch, model: str, device: str, found: int, alone: bool, threads: int
+) -> None:
+    monkeypatch.setattr("privlab.runs.limits.cores", lambda: found)
+    config = load_preset("fashion-mnist-cnn").replace(model__name=model, performance__device=device)
+    assert threads_for(config, alone) == threads

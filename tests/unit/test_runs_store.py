@@ -397,11 +397,6 @@ def test_settings_last(store: Store, url: str) -> None:
     other.close()
 
 
-def test_renamed(store: Store) -> None:
-    run = store.rename(new_run(store).id, "better")
-    assert (run.name, run.config.name) == ("better", "better")
-
-
 def _write_points(url: str, run_id: str, attempt: int, count: int) -> None:
     store = Store(url)
     for step in range(1, count + 1):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from privlab.config import load_preset
 from privlab.metrics import Point
@@ -101,6 +102,48 @@ def test_a_point_that_a_crash_kept_from_the_store_is_published(
     assert (found.epoch, found.epsilon) == (lost[0].epoch, pytest.approx(lost[0].epsilon, abs=1e-3))
     assert found.metrics["test_accuracy"] == lost[0].metrics["test_accuracy"]
     assert found.metrics["test_loss"] == pytest.approx(lost[0].metrics["test_loss"])
+
+
+def pause_after_one(store: Store, run: Run) -> Run:
+    """Train one batch for real; a person asks for the pause."""
+
+    def asked(config, **options):
+        control.pause(store, run.id)
+        yield from _paused_after_one(config, **options)
+
+    paused = go(store, run, asked)
+    assert paused.status is Status.PAUSED
+    return paused
+
+
+def weights_step(run: Run) -> int:
+    with safe_open(files.weights_path(run), "pt") as weights:
+        return int(weights.metadata()["step"])
+
+
+def test_a_run_stopped_while_paused_has_the_weights_of_its_last_checkpoint(store: Store) -> None:
+    run = control.launch(store, CONFIG)
+    paused = pause_after_one(store, run)
+    stopped = control.stop(store, run.id)
+    assert (stopped.status, weights_step(run)) == (Status.STOPPED, paused.step)
+
+
+def test_weights_older_than_the_checkpoint_are_not_kept(store: Store) -> None:
+    """A process that is killed cannot write weights, and those of an earlier pause are no longer the run's."""
+    run = control.launch(store, CONFIG)
+    assert pause_after_one(store, run).step == weights_step(run) == 1
+    control.resume(store, run.id)
+
+    def killed(item: Point | Event) -> None:
+        if isinstance(item, Point) and item.step > 1:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        go(store, run, on_item=killed)
+    assert not files.weights_path(run).exists()
+    store.move(run.id, Status.FAILED)
+    control.resume(store, run.id)
+    assert go(store, run).step == weights_step(run) == run.steps
 
 
 def test_published_steps_without_their_checkpoint_are_not_done_again(store: Store) -> None:

@@ -1,0 +1,89 @@
+"""The command line: what a script reads from it, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from privlab.cli import main
+from privlab.privacy import epsilon
+
+QUICK = ["--set", "training.epochs=4", "--set", "training.curve_points=5"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PRIVLAB_HOME", str(tmp_path))
+    monkeypatch.delenv("PRIVLAB_STORE", raising=False)
+    return tmp_path
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_is_the_plan_and_then_the_points(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--preset", "digits", "--json", *QUICK]) == 0
+    plan, *points = lines(capsys.readouterr().out)
+    assert {"sample_rate", "noise_multiplier", "max_grad_norm", "steps", "delta"} <= plan.keys()
+    assert points[-1]["step"] == plan["steps"]
+    golden = epsilon(plan["sample_rate"], plan["noise_multiplier"], plan["steps"], plan["delta"])
+    assert points[-1]["epsilon"] == pytest.approx(golden, abs=1e-3)
+    assert 0 <= points[-1]["test_accuracy"] <= 1
+
+
+def test_settings_from_a_file_and_changed_on_the_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[privacy]\nnoise_multiplier = 2.0\ndelta = 1e-4\n[training]\nepochs = 2\ncurve_points = 2\n")
+    assert main(["train", "--config", str(file), "--set", "privacy.max_grad_norm=0.5", "--json"]) == 0
+    plan = lines(capsys.readouterr().out)[0]
+    assert (plan["noise_multiplier"], plan["max_grad_norm"]) == (2.0, 0.5)
+
+
+def test_runs_show_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "--preset", "encrypted", "--json", *QUICK])
+    capsys.readouterr()
+    assert main(["runs", "--json"]) == 0
+    (run,) = lines(capsys.readouterr().out)
+    assert run["status"] == "finished"
+    assert main(["show", run["id"]]) == 0
+    assert "δ = 0.0001" in capsys.readouterr().out
+    assert main(["export", run["id"]]) == 0
+    assert capsys.readouterr().out.startswith("run,name,step,epoch,seconds,epsilon")
+    weights = tmp_path / "w.safetensors"
+    assert main(["export", run["id"], "--what", "weights", "--out", str(weights)]) == 0
+    assert b"__metadata__" in weights.read_bytes()[:4000]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--preset", "nosuch"], ["nosuch", "digits"]),
+        (["train", "--preset", "digits", "--set", "privacy.delta=0.5"], ["privacy.delta", "0.5", "1,442"]),
+        (["train", "--preset", "digits", "--set", "privacy.sigma=1"], ["privacy.sigma", "unknown"]),
+        (["train", "--preset", "digits", "--set", "epochs"], ["PATH=VALUE"]),
+        (["train", "--preset", "digits", "--set", "performance.device=mps"], ["performance.device", "mps"]),
+        (
+            ["train", "--preset", "digits", "--set", "data.dataset=mnist", "--set", "privacy.delta=1e-5"],
+            ["mnist", "data fetch"],
+        ),
+        (["train", "--config", "missing.toml"], ["missing.toml"]),
+        (["train", "--resume", "nosuch"], ["nosuch"]),
+        (["show", "nosuch"], ["nosuch"]),
+        (["data", "fetch", "nosuch"], ["nosuch", "digits"]),
+    ],
+)
+def test_refusals_are_sentences(arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "Traceback" not in said.err
+    for word in words:
+        assert word in said.err
+
+
+def test_a_refused_run_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "--preset", "digits", "--set", "training.batch_size=9999"])
+    main(["runs", "--json"])
+    assert capsys.readouterr().out == ""
