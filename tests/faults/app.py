@@ -12,10 +12,14 @@ import signal
 import sys
 import threading
 
+from privlab import preflight
 from privlab.config import RunConfig
 from privlab.runs import control
 from privlab.runs.dispatcher import Dispatcher
 from privlab.runs.store import Store
+
+#: This machine seems to have a GPU driver, so that a run for a GPU gets as far as its own process.
+preflight._CUDA_FILES = ("/dev/null",)
 
 
 def main() -> None:

@@ -168,7 +168,7 @@ def test_a_device_that_a_fork_cannot_use_gets_a_process_of_its_own(open_lab: Lab
     run_id = open_lab.launch(SEALED.replace(performance__device="cuda", training__epochs=2), PASSPHRASE)
     run = open_lab.until_status(run_id, Status.FINISHED, Status.FAILED)
     if run.status is Status.FAILED:
-        assert "device=cuda is not available on this machine" in run.error
+        assert "device=cuda is not" in run.error
     log = (open_lab.home / "logs" / f"{run_id}.log").read_text()
     assert PASSPHRASE not in log
 
