@@ -29,7 +29,7 @@ export function besideMarks(marks, spans, size, look) {
   });
   // Those outside of what is zoomed into are not shown and take no room.
   const shown = placed.filter(({ across, down }) => across >= 0 && across <= size.width && down >= 0 && down <= size.height);
-  return clusters(shown).flatMap((cluster) => listed(cluster, size, look));
+  return apart(clusters(shown), size).flatMap((cluster) => listed(cluster, size, look));
 }
 
 // Labels whose places beside their stars would touch, from top to bottom.
@@ -52,24 +52,46 @@ function clusters(placed) {
   return found.map((cluster) => cluster.items);
 }
 
-// One column of names for a cluster, on the side with more room. Several names stand lower than their stars where there is
-// room: published results lie along the top, where the curves end, and names beside them would cover those.
-function listed(items, size, look) {
+// Clusters whose columns of names would touch become one.
+function apart(groups, size) {
+  for (const [i, one] of groups.entries()) {
+    const other = groups.findIndex((each, j) => j > i && touch(column(one, size), column(each, size)));
+    if (other > 0) {
+      const rest = groups.filter((_, j) => j !== i && j !== other);
+      return apart([...rest, [...one, ...groups[other]].sort((a, b) => a.down - b.down || a.across - b.across)], size);
+    }
+  }
+  return groups;
+}
+
+const touch = (a, b) => a.from < b.to && b.from < a.to && a.top - LINE / 2 < b.bottom && b.top - LINE / 2 < a.bottom;
+
+// Where a cluster's column of names stands: on the side with more room. Several names stand lower than their stars where
+// there is room: published results lie along the top, where the curves end, and names beside them would cover those.
+function column(items, size) {
   const height = LINE * (items.length - 1);
   const middle = items.reduce((sum, item) => sum + item.down, 0) / items.length;
-  const below = items.at(-1).down + 0.2 * size.height;
+  const below = Math.max(...items.map((item) => item.down)) + 0.2 * size.height;
   const low = items.length > 1 && below + height + LINE / 2 <= size.height;
   const top = low ? below : Math.max(LINE / 2, Math.min(middle - height / 2, size.height - height - LINE / 2));
-  // From lower left, lines to stars taken from left to right do not cross.
-  const order = low ? [...items].sort((a, b) => a.across - b.across || a.down - b.down) : items;
   const [first, last] = [Math.min(...items.map((i) => i.across)), Math.max(...items.map((i) => i.across))];
   const left = first > size.width - last;
+  const away = items.length === 1 ? APART : 2 * APART;
+  const edge = left ? first - away : last + away;
+  const width = Math.max(...items.map((item) => item.width));
+  return { low, top, left, edge, bottom: top + height + LINE / 2, from: left ? edge - width : edge, to: left ? edge : edge + width };
+}
+
+// One column of names, each with a line to its star.
+function listed(items, size, look) {
+  const { low, top, left, edge } = column(items, size);
   const alone = items.length === 1;
-  const column = left ? first - (alone ? APART : 2 * APART) : last + (alone ? APART : 2 * APART);
+  // From lower left, lines to stars taken from left to right do not cross.
+  const order = low ? [...items].sort((a, b) => a.across - b.across || a.down - b.down) : items;
   return order.map((item, i) => ({
     ...words(item.text, look), x: item.x, y: item.mark.value, xref: "x", yref: "y", xanchor: left ? "right" : "left", yanchor: "middle",
     showarrow: true, arrowhead: 0, arrowwidth: 1, arrowcolor: alone ? "rgba(0,0,0,0)" : "#7F8C8D", standoff: 5,
-    ax: column - item.across, ay: alone ? 0 : top + LINE * i - item.down,
+    ax: edge - item.across, ay: alone ? 0 : top + LINE * i - item.down,
   }));
 }
 
