@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.e2e.browser import FLAGS, find
 from tests.e2e.lab import ROOT, Lab, Visitor
+
+# A slow machine is no failure: what is waited for here comes in a second on an idle one.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,9 @@ def runs_of(lab: Lab) -> list[Run]:
 
 
 def until(page: Page, lab: Lab, run_id: str, what) -> Run:
-    """Wait up to a minute until ``what(run)`` holds in the store."""
+    """Wait up to two minutes until ``what(run)`` holds in the store."""
     with lab.store() as store:
-        for _ in range(600):
+        for _ in range(1200):
             run = store.get(run_id)
             if what(run):
                 return run
@@ -120,14 +120,21 @@ def test_pause_resume_stop(lab: Lab, visitor: Visitor) -> None:
     page = visitor.open(f"{lab.url}/run?run={run.id}")
     page.locator(f".st-key-pause-{run.id} button").first.click()
     paused = until(page, lab, run.id, lambda r: r.status is Status.PAUSED)
+    expect(page.get_by_text("❙❙ paused")).to_be_visible()
+    visitor.settle()
     page.locator(f".st-key-resume-{run.id} button").first.click()
     resumed = until(page, lab, run.id, lambda r: r.status is Status.RUNNING and r.step > paused.step)
     assert resumed.resumed_from == paused.step
+    expect(page.get_by_text("● training")).to_be_visible()
+    visitor.settle()
     page.locator(f".st-key-stop-{run.id} button").first.click()
     stopped = until(page, lab, run.id, lambda r: r.status is Status.STOPPED)
     plan = stopped.plan
     # What was spent counts every step once, pause or not.
     assert abs(stopped.epsilon - epsilon(plan.sample_rate, plan.noise_multiplier, stopped.step, plan.delta)) < 1e-3
+    # The buttons are drawn anew when the page learns of it; a person sees that before pressing the next.
+    expect(page.get_by_text("■ stopped")).to_be_visible()
+    visitor.settle()
     page.locator(f".st-key-delete-{run.id} button").first.click()
     page.locator(f".st-key-undelete-{run.id} button").first.click()
     expect(page.locator(f".st-key-clone-{run.id} button").first).to_be_visible()
