@@ -2,13 +2,13 @@
 
 from privlab.config.presets import PRESETS, load_preset, preset_names
 from privlab.config.problems import ConfigError, Problem
-from privlab.config.run import (
+from privlab.config.run import RunConfig
+from privlab.config.sections import (
     DataConfig,
     EncryptionConfig,
     ModelConfig,
     PerformanceConfig,
     PrivacyConfig,
-    RunConfig,
     TrainingConfig,
 )
 
