@@ -1,0 +1,83 @@
+"""The same library from a shell: ``python -m privlab train | runs | show | export | data``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from privlab import __version__
+from privlab.cli.data import fetch_data, list_data
+from privlab.cli.inspect import export_run, list_runs, show_run
+from privlab.cli.training import train_run
+from privlab.config import ConfigError, preset_names
+from privlab.data.catalogue import DATASETS
+from privlab.data.fetch import FetchError
+from privlab.encryption import SealError
+from privlab.runs.store import StoreError
+
+#: Errors that a person can do something about: shown as a sentence, never as a trace.
+PLAIN = (ConfigError, FetchError, SealError, StoreError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 refused or failed, 130 interrupted."""
+    given = _parser().parse_args(arguments)
+    try:
+        return given.act(given)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"{problem.path}: {problem.message}", file=sys.stderr)
+    except PLAIN as error:
+        print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m privlab", description="Differentially private training, from a shell."
+    )
+    parser.add_argument("--version", action="version", version=f"PrivLab {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    train = commands.add_parser("train", help="train one run here, with a progress bar; the browser sees it too")
+    start = train.add_mutually_exclusive_group(required=True)
+    start.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(preset_names())}")
+    start.add_argument("--config", metavar="FILE.toml", type=Path, help="settings from a file")
+    start.add_argument("--resume", metavar="RUN", help="go on with a paused, stopped or failed run")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change one setting: privacy.max_grad_norm=0.5"
+    )
+    train.add_argument(
+        "--passphrase-file", type=Path, metavar="FILE", help="passphrase of a sealed run; else it is asked"
+    )
+    train.add_argument("--json", action="store_true", help="one JSON object a line: the plan, then every point")
+    train.set_defaults(act=train_run)
+
+    runs = commands.add_parser("runs", help="list runs, newest first")
+    runs.add_argument("--json", action="store_true", help="one JSON object a line")
+    runs.set_defaults(act=list_runs)
+
+    show = commands.add_parser("show", help="one run: settings, privacy statement and events")
+    show.add_argument("run")
+    show.set_defaults(act=show_run)
+
+    export = commands.add_parser("export", help="a run's points, settings or weights")
+    export.add_argument("run")
+    export.add_argument("--what", choices=("csv", "json", "toml", "weights"), default="csv")
+    export.add_argument("--out", type=Path, metavar="FILE", help="default: standard output (weights need a file)")
+    export.add_argument(
+        "--passphrase-file", type=Path, metavar="FILE", help="passphrase of a sealed run; else it is asked"
+    )
+    export.set_defaults(act=export_run)
+
+    data = commands.add_parser("data", help="data sets").add_subparsers(required=True, metavar="command")
+    data.add_parser("list", help="what there is and whether it is here").set_defaults(act=list_data)
+    data_fetch = data.add_parser("fetch", help="fetch a data set into PrivLab's folder, verified")
+    data_fetch.add_argument("key", metavar="NAME", help=f"one of {', '.join(DATASETS)}")
+    data_fetch.set_defaults(act=fetch_data)
+    return parser
