@@ -22,6 +22,7 @@ class Knob:
         format: printf format of the widget, for example ``%.2g``.
         expert: folded away in the form.
         labels: text shown for each allowed choice.
+        when: paths of other settings and the values of each with which this one has something to say; else it is not shown.
     """
 
     label: str
@@ -32,6 +33,7 @@ class Knob:
     format: str | None = None
     expert: bool = False
     labels: dict[str, str] | None = None
+    when: dict[str, tuple[str, ...]] | None = None
 
 
 def knob(default: Any, *, ge=None, gt=None, le=None, lt=None, **about: Any) -> Any:
