@@ -151,7 +151,7 @@ class PrivacyPlan:
     @property
     def slack(self) -> tuple[float, float]:
         """What the sampler of rounded noise adds to ε and to δ; none otherwise."""
-        return rounding_slack(self.dimension, self.steps) if self.rounded else (0.0, 0.0)
+        return rounding_slack(self.dimension, self.steps, self.delta) if self.rounded else (0.0, 0.0)
 
     @property
     def epsilon(self) -> float:
