@@ -22,7 +22,8 @@ class Knob:
         format: printf format of the widget, for example ``%.2g``.
         expert: folded away in the form.
         labels: text shown for each allowed choice.
-        when: paths of other settings and the values of each with which this one has something to say; else it is not shown.
+        when: paths of other settings (``|`` between alternatives) and the values of each with which this one has something
+            to say; else it is not shown.
     """
 
     label: str

@@ -482,6 +482,7 @@ class EncryptionConfig(Section):
         label="Key",
         help="A key file kept in PrivLab's own folder, or a passphrase that is never written down and is asked again on resume.",
         labels={"keyfile": "key file", "passphrase": "passphrase"},
+        when={"encryption.mode": ("sealed",)},
     )
 
 

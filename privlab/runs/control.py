@@ -8,6 +8,7 @@ from typing import Any
 
 from privlab.config import ConfigError, RunConfig
 from privlab.preflight import Preflight, preflight
+from privlab.privacy import MOST_NOISE
 from privlab.runs import passphrases
 from privlab.runs.record import Run, Status
 from privlab.runs.store import StatusConflict, Store, new_id
@@ -19,12 +20,18 @@ _ALLOWED: dict[Status, frozenset[str]] = {
     Status.QUEUED: frozenset({"pause", "stop"}),
     Status.STARTING: frozenset({"pause", "stop"}),
     Status.RUNNING: frozenset({"pause", "stop"}),
-    Status.PAUSED: frozenset({"resume", "stop", "extend"}),
-    Status.STOPPED: frozenset({"resume", "extend"}),
-    Status.FINISHED: frozenset({"extend"}),
+    Status.PAUSED: frozenset({"resume", "stop", "extend", "raise_noise"}),
+    Status.STOPPED: frozenset({"resume", "extend", "raise_noise"}),
+    Status.FINISHED: frozenset({"extend", "raise_noise"}),
     Status.FAILED: frozenset({"resume", "extend"}),
 }
-_PAST = {"pause": "paused", "resume": "resumed", "stop": "stopped", "extend": "extended"}
+_PAST = {
+    "pause": "paused",
+    "resume": "resumed",
+    "stop": "stopped",
+    "extend": "extended",
+    "raise_noise": "given more noise",
+}
 
 
 class RunActionError(ValueError):
@@ -32,10 +39,13 @@ class RunActionError(ValueError):
 
 
 def actions(run: Run) -> frozenset[str]:
-    """Which of ``pause``, ``resume``, ``stop``, ``extend``, ``clone``, ``delete``, ``undelete`` are open for ``run``."""
+    """Which of ``pause``, ``resume``, ``stop``, ``extend``, ``raise_noise``, ``clone``, ``delete``, ``undelete`` are open
+    for ``run``."""
     if run.deleted is not None:
         return frozenset({"undelete", "clone"})
     allowed = set(_ALLOWED[run.status]) | {"clone", "delete"}
+    if not run.plan.is_private or not run.step or run.step >= (run.plan.planned_steps or run.steps):
+        allowed.discard("raise_noise")
     if run.status.is_active and run.requested:
         allowed -= {"pause"} if run.requested == "pause" else {"pause", "stop"}
         if run.requested == "pause":
@@ -103,9 +113,10 @@ def at_level(config: RunConfig, epsilon: float | None) -> RunConfig:
     raw = config.to_dict()
     privacy = {k: v for k, v in raw["privacy"].items() if k not in ("clipping", "noise_multiplier", "target_epsilon")}
     if epsilon is None:
-        privacy |= {"clipping": "none", "noise_multiplier": 0.0}
+        privacy |= {"clipping": "none", "noise_multiplier": 0.0, "bands": 1}
     else:
-        privacy |= {"clipping": "flat", "target_epsilon": epsilon}
+        clipping = config.privacy.clipping
+        privacy |= {"clipping": "flat" if clipping == "none" else clipping, "target_epsilon": epsilon}
     return RunConfig.from_dict(raw | {"privacy": privacy, "name": name})
 
 
@@ -171,6 +182,12 @@ def extension(run: Run, epochs: int) -> Preflight:
     """What :func:`extend` by ``epochs`` would make of ``run``. Raises RunActionError, ConfigError."""
     if epochs < 1:
         raise RunActionError(f"epochs={epochs} is refused: a run is extended by at least 1 epoch.")
+    for schedule, what in ((run.plan.noise_schedule, "noise"), (run.plan.clip_schedule, "clip")):
+        if schedule.is_stretched:
+            raise RunActionError(
+                f"The {what} schedule of run {run.id} is stretched over its {run.plan.planned_steps:,} steps; a longer run "
+                "would have had other values in the steps already done. Clone it instead."
+            )
     total = run.config.training.epochs + epochs
     longer = preflight(run.config.replace(training__epochs=total, privacy__noise_multiplier=run.plan.noise_multiplier))
     if longer.plan.records != run.plan.records:
@@ -179,6 +196,53 @@ def extension(run: Run, epochs: int) -> Preflight:
             "extending it would change the guarantee. Clone it instead."
         )
     return longer
+
+
+def raise_noise(store: Store, run_id: str, noise_multiplier: float, *, passphrase: str | None = None) -> Run:
+    """Go on with more noise from the next step, so that a budget lasts longer; ε counts every step with its own σ.
+
+    Raises RunActionError, ConfigError, UnknownRun.
+    """
+
+    def act(run: Run) -> Run:
+        _check_passphrase(run.config, passphrase)
+        noisier = with_more_noise(run, noise_multiplier)
+        say = (
+            f"σ raised from {run.plan.noise_multiplier_at(run.step):.5g} to {noise_multiplier:.5g} from step {run.step + 1} on; "
+            f"{noisier.plan.steps:,} steps."
+        )
+        return _queue(store, run, passphrase, "noise-raised", say, config=noisier.config, plan=noisier.plan)
+
+    return _act(store, run_id, "raise_noise", act)
+
+
+def with_more_noise(run: Run, noise_multiplier: float) -> Preflight:
+    """What :func:`raise_noise` would make of ``run``. Raises RunActionError, ConfigError."""
+    plan = run.plan
+    present = plan.noise_multiplier_at(max(1, run.step))
+    if plan.noise_schedule.is_stretched or plan.bands > 1:
+        what = "correlated" if plan.bands > 1 else f"on a {plan.noise_schedule.kind} schedule"
+        raise RunActionError(f"The noise of run {run.id} is {what} and cannot be changed on the way. Clone it instead.")
+    if not present < noise_multiplier <= MOST_NOISE:
+        raise RunActionError(
+            f"noise_multiplier={noise_multiplier:g} is refused: it must be above the present σ={present:.5g} and at most "
+            f"{MOST_NOISE:g}."
+        )
+    marks = [mark for mark in plan.noise_schedule.stretches(run.steps) if mark[0] <= run.step]
+    marks.append((run.step + 1, noise_multiplier / plan.noise_multiplier))
+    noisier = preflight(
+        run.config.replace(
+            privacy__noise_multiplier=plan.noise_multiplier,
+            privacy__noise_schedule="custom",
+            privacy__noise_schedule_custom=", ".join(f"{step}:{factor!r}" for step, factor in marks),
+        )
+    )
+    if noisier.plan.steps <= run.step:
+        raise RunActionError(
+            f"With noise_multiplier={noise_multiplier:g} the next step would still pass ε={plan.epsilon_limit:g}; "
+            "choose more noise."
+        )
+    return noisier
 
 
 def clone_config(run: Run) -> RunConfig:
@@ -256,7 +320,9 @@ __all__ = [
     "launch",
     "launch_levels",
     "pause",
+    "raise_noise",
     "resume",
     "stop",
     "undelete",
+    "with_more_noise",
 ]

@@ -39,4 +39,5 @@ def seconds_for(store: Store, preflight: Preflight) -> float | None:
 def _method(config: RunConfig) -> tuple[str, ...]:
     """The settings that decide how the gradients are computed."""
     performance = config.performance
-    return config.privacy.clipping, performance.gradient_method, performance.device
+    views = str(config.training.augmentations)
+    return config.privacy.clipping, performance.gradient_method, performance.device, views, config.privacy.protection

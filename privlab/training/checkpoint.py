@@ -25,6 +25,8 @@ from privlab.privacy.plan import PrivacyPlan
 from privlab.training.average import corrected
 
 FORMAT = "privlab-checkpoint-1"
+#: Parts of a plan that may differ in a continuation; the noise of the steps done is compared by itself.
+_MAY_CHANGE = ("steps", "planned_steps", "target_epsilon", "epsilon_limit", "noise_schedule")
 
 
 class CheckpointError(Exception):
@@ -42,6 +44,7 @@ class Checkpoint:
         parameters: the model's state by name.
         optimizer: the optimiser's tensors by parameter name, then by key (``momentum_buffer`` …).
         average: running sums of the weight average by parameter name; empty if off.
+        clip: C of the step to come, where it is learnt (a released number); None elsewhere.
         batch_stream, noise_stream: states of the random streams; None in a private run (see above).
     """
 
@@ -52,8 +55,9 @@ class Checkpoint:
     parameters: dict[str, Tensor]
     optimizer: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
+    clip: float | None = None
     batch_stream: dict[str, Any] | None = None
-    noise_stream: Tensor | None = None
+    noise_stream: dict[str, Any] | None = None
 
     def to_bytes(self) -> bytes:
         """One safetensors file; :meth:`from_bytes` gives back an equal checkpoint."""
@@ -61,14 +65,14 @@ class Checkpoint:
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
         for name, state in self.optimizer.items():
             tensors |= {f"optimizer/{key}/{name}": tensor for key, tensor in state.items()}
-        if self.noise_stream is not None:
-            tensors["noise_stream"] = self.noise_stream
         about = {
             "config": self.config.to_dict(),
             "plan": self.plan.to_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "clip": self.clip,
             "batch_stream": self.batch_stream,
+            "noise_stream": self.noise_stream,
         }
         packed = {name: tensor.contiguous() for name, tensor in tensors.items()}
         return safetensors.torch.save(packed, {"format": FORMAT, "checkpoint": json.dumps(about)})
@@ -99,8 +103,9 @@ class Checkpoint:
                 parameters=_group(tensors, "parameters"),
                 optimizer=optimizer,
                 average=_group(tensors, "average"),
+                clip=about.get("clip"),
                 batch_stream=about["batch_stream"],
-                noise_stream=tensors.get("noise_stream"),
+                noise_stream=about.get("noise_stream"),
             )
         except (SafetensorError, ConfigError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"The checkpoint is damaged and cannot be read: {error}") from None
@@ -122,8 +127,12 @@ class Checkpoint:
         ours, theirs = self.plan.to_dict(), plan.to_dict()
         for key in (f.name for f in fields(plan)):
             # The target only chose σ, which is compared; more steps are an extension.
-            if key not in ("steps", "target_epsilon") and ours.get(key) != theirs.get(key):
+            if key not in _MAY_CHANGE and ours.get(key) != theirs.get(key):
                 raise _differs(key, ours.get(key), theirs.get(key))
+        if self.plan.phases_until(self.step) != plan.phases_until(self.step):
+            raise _differs(f"another σ in the first {self.step} steps", self.plan.noise_schedule, plan.noise_schedule)
+        if plan.clip_schedule.is_stretched and plan.planned_steps != self.plan.planned_steps:
+            raise _differs("planned_steps", self.plan.planned_steps, plan.planned_steps)
         if plan.steps < max(self.plan.steps, self.step):
             raise CheckpointError(
                 f"steps={plan.steps} is fewer than the {max(self.plan.steps, self.step)} of the checkpoint; a run can only be extended."
@@ -134,7 +143,7 @@ class Checkpoint:
             ("privacy.randomness", self.config.privacy.randomness, config.privacy.randomness),
             *(
                 (f"training.{key}", getattr(self.config.training, key), getattr(config.training, key))
-                for key in ("optimizer", "learning_rate", "momentum", "ema_decay", "seed")
+                for key in ("optimizer", "learning_rate", "momentum", "augmentations", "ema_decay", "seed")
             ),
         ):
             if old != new:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 from privlab.config import RunConfig
 from privlab.data.load import load
@@ -154,11 +154,13 @@ def _ask_dp_accounting(plan: PrivacyPlan) -> Future[float]:
 
 def _ended(wish: str | None, step: int, plan: PrivacyPlan, point: Point | None) -> Event:
     where = f"step {step} of {plan.steps}"
-    data = {"step": step} | ({"epsilon": point.epsilon, **point.metrics} if point else {})
+    data: dict[str, Any] = {"step": step} | ({"epsilon": point.epsilon, **point.metrics} if point else {})
     if wish:
         kind, word = {"pause": ("paused", "Paused"), "stop": ("stopped", "Stopped")}[wish]
         return Event(kind, f"{word} after {where}.", data)
     accuracy = f"; test accuracy {100 * data['test_accuracy']:.2f} %" if "test_accuracy" in data else ""
+    if plan.planned_steps and plan.steps < plan.planned_steps:
+        where += f", at its limit: one more of the {plan.planned_steps} planned would pass ε = {plan.epsilon_limit:g}"
     return Event("finished", f"Finished after {where}{accuracy}.", data)
 
 

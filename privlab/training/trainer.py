@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, Optimizer
 
-from privlab.config import TrainingConfig
 from privlab.data.load import Dataset
+from privlab.dpsgd.augment import view_generator, views
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.diagnostics import Diagnostics
-from privlab.dpsgd.randomness import batch_rng, noise_generator
-from privlab.dpsgd.sampling import PoissonSampler
+from privlab.dpsgd.noise import noise_source
+from privlab.dpsgd.randomness import coins
+from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler
 from privlab.dpsgd.selfcheck import SelfCheck, self_check
 from privlab.dpsgd.step import PrivateStep
 from privlab.models.build import build
@@ -19,6 +19,7 @@ from privlab.preflight import Preflight
 from privlab.training.average import WeightAverage, corrected
 from privlab.training.checkpoint import Checkpoint, CheckpointError
 from privlab.training.evaluate import SUBSET, Evaluation, evaluate
+from privlab.training.optimizers import AdamCorrected, optimizer_for
 
 
 class Trainer:
@@ -43,17 +44,28 @@ class Trainer:
             # Convolutions on the CPU are up to twice as fast this way; layers without 4-dimensional weights ignore it.
             self.model.to(memory_format=torch.channels_last)
         self._trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        self._keeps_streams = config.privacy.randomness == "reproducible"
-        seed = config.training.seed if self._keeps_streams else None
-        self._noise = noise_generator(device, seed)
-        self._sampler = PoissonSampler(plan.records, plan.sample_rate, batch_rng(seed))
-        chosen = config.performance.gradient_method
-        self.method = checked.model.gradient_method if chosen == "auto" else chosen
-        self._optimizer = _optimizer(self._trained.values(), config.training)
+        privacy, training = config.privacy, config.training
+        self._keeps_streams = privacy.randomness == "reproducible"
+        self._noise = noise_source(privacy.randomness, privacy.protection, plan.bands, device, training.seed)
+        flips = coins(privacy.randomness, training.seed)
+        if plan.bands > 1:
+            self._sampler = CyclicSampler(plan.records, plan.batch_size, plan.bands, flips)
+        else:
+            self._sampler = PoissonSampler(plan.records, plan.sample_rate, flips)
+        self.method = checked.gradient_method
+        self._optimizer = optimizer_for(self._trained.values(), training)
         self._step = PrivateStep(
-            self.model, plan, self.method, self._optimizer, self._noise, config.performance.physical_batch_size
+            self.model,
+            plan,
+            self.method,
+            self._optimizer,
+            self._noise,
+            config.performance.physical_batch_size,
+            augmentations=training.augmentations,
+            views=views,
+            generator=view_generator(device, training.seed if self._keeps_streams else None),
         )
-        decay = config.training.ema_decay
+        decay = training.ema_decay
         self._average = WeightAverage(self._trained, decay) if decay else None
         self._diagnostics = Diagnostics(plan, self._step.dimension)
         self.clock = PhaseClock(device)
@@ -73,6 +85,8 @@ class Trainer:
         self.clock.begin(watch)
         batch = torch.from_numpy(self._sampler.draw()).to(self.device)
         self.clock.lap("repeat")
+        if isinstance(self._optimizer, AdamCorrected):
+            self._optimizer.noise_variance = (self._step.noise_std / self.plan.batch_size) ** 2
         report = self._step.run(self._x, self._y, batch, self.clock, watch)
         if self._average:
             self._average.update()
@@ -106,8 +120,9 @@ class Trainer:
                 if p in state
             },
             average={name: _copy(t) for name, t in self._average.sums.items()} if self._average else {},
+            clip=self._step.clip_state,
             batch_stream=self._sampler.state if self._keeps_streams else None,
-            noise_stream=self._noise.get_state() if self._keeps_streams else None,
+            noise_stream=self._noise.state if self._keeps_streams else None,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -131,15 +146,11 @@ class Trainer:
             if checkpoint.batch_stream is None or checkpoint.noise_stream is None:
                 raise CheckpointError("The checkpoint of a reproducible run lacks its random streams.")
             self._sampler.state = checkpoint.batch_stream
-            self._noise.set_state(checkpoint.noise_stream)
-        self.step = checkpoint.step
+            self._noise.state = checkpoint.noise_stream
+        self._step.go_on_from(checkpoint.step, checkpoint.clip)
+        self._sampler.step = self.step = checkpoint.step
 
 
 def _copy(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True)
 
-
-def _optimizer(parameters: object, config: TrainingConfig) -> Optimizer:
-    if config.optimizer == "adam":
-        return Adam(parameters, lr=config.learning_rate)
-    return SGD(parameters, lr=config.learning_rate, momentum=config.momentum)

@@ -26,9 +26,9 @@ def _phrase_key(run: Run, action: str) -> str:
     return f"{action}-passphrase-{run.id}"
 
 
-def _act(action: str, run: Run, *more: int) -> None:
+def _act(action: str, run: Run, *more: float) -> None:
     """Callback: do ``action``; a refusal is shown as a notice."""
-    secret = {"passphrase": take(_phrase_key(run, action))} if action in ("resume", "extend") else {}
+    secret = {"passphrase": take(_phrase_key(run, action))} if action in ("resume", "extend", "raise_noise") else {}
     with attempted():
         getattr(control, action)(store(), run.id, *more, **secret)
 
@@ -58,6 +58,9 @@ def controls(run: Run, *, compact: bool = False) -> None:
             if "extend" in allowed:
                 with st.popover("Extend", help="Trains more epochs with the same noise; ε grows."):
                     _extend(run)
+            if "raise_noise" in allowed:
+                with st.popover("Raise σ", help="Goes on with more noise, so that the privacy budget lasts longer."):
+                    _raise_noise(run)
             st.button(
                 "Clone", key=f"clone-{run.id}", on_click=_clone, args=(run,), help="Opens these settings in the Lab."
             )
@@ -97,6 +100,40 @@ def _extend(run: Run) -> None:
         type="primary",
         on_click=_act,
         args=("extend", run, epochs),
+    )
+
+
+def _raise_noise(run: Run) -> None:
+    present = run.plan.noise_multiplier_at(run.step)
+    sigma = st.number_input(
+        "Noise multiplier σ from the next step on",
+        value=float(f"{1.25 * present:.3g}"),
+        step=0.1,
+        format="%.4g",
+        key=f"raise-noise-{run.id}",
+        help=f"More than the present σ = {present:.4g}. ε counts every step with its own σ.",
+    )
+    try:
+        plan = control.with_more_noise(run, sigma).plan
+    except ValueError as error:
+        st.error(escape(explain(error)))
+        return
+    st.markdown(
+        f"The run would end at **ε = {plan.epsilon:.3f}** after {plan.steps:,} steps, instead of "
+        f"{run.plan.epsilon:.3f} after {run.steps:,}."
+    )
+    st.caption(
+        "Decide this from the public budget alone. A choice that looks at private diagnostics, such as the training loss, "
+        "is not covered by ε."
+    )
+    if run.needs_passphrase:
+        passphrase_field(_phrase_key(run, "raise_noise"))
+    st.button(
+        f"Go on with σ = {sigma:.4g}",
+        key=f"confirm-raise-noise-{run.id}",
+        type="primary",
+        on_click=_act,
+        args=("raise_noise", run, sigma),
     )
 
 

@@ -29,9 +29,12 @@ def form(values: Mapping[str, Any], problems: Problems) -> None:
         if paths and heading:
             st.subheader(f"{heading}", anchor=False)
         _fields([path for path in paths if _applies(path, values)], values, problems)
-    expert = [path for path, setting in SETTINGS.items() if setting.knob.expert]
-    with st.expander("Expert settings", expanded=any(path in problems for path in expert)):
-        _fields(expert, values, problems)
+    for section, title in SECTIONS.items():
+        expert = [p for p in SETTINGS if p.startswith(f"{section}.") and SETTINGS[p].knob.expert]
+        shown = [path for path in expert if _applies(path, values)]
+        if shown:
+            with st.expander(f"More on {title.lower()}", expanded=any(path in problems for path in shown)):
+                _fields(shown, values, problems)
     _fields(["name"], values, problems)
 
 
@@ -39,7 +42,10 @@ def _applies(path: str, values: Mapping[str, Any]) -> bool:
     """Whether the choices made so far leave the setting something to say."""
     if path in _NOISE_LABELS:
         return path == values[NOISE_BY]
-    return path != "encryption.key" or values["encryption.mode"] == "sealed"
+    return all(
+        any(values[other] in allowed for other in others.split("|"))
+        for others, allowed in (SETTINGS[path].knob.when or {}).items()
+    )
 
 
 def _fields(paths: list[str], values: Mapping[str, Any], problems: Problems) -> None:

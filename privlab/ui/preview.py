@@ -14,7 +14,7 @@ from privlab.charts.budget import budget_figure
 from privlab.config import Problem, RunConfig
 from privlab.metrics import Release
 from privlab.preflight import Preflight, preflight
-from privlab.privacy import Odds, epsilon_curve, logged_steps, odds
+from privlab.privacy import Odds, PrivacyPlan, epsilon_curve, logged_steps, odds
 from privlab.runs.estimate import seconds_for
 from privlab.ui import labels
 from privlab.ui.access import store
@@ -82,11 +82,25 @@ def show_preview(ahead: Ahead, values: dict[str, Any]) -> None:
             f"**{plan.steps:,}** steps · about **{plan.batch_size:,}** of {plan.records:,} records each "
             f"(q = {plan.sample_rate:.4g}) · {_time(ahead)}"
         )
-        _budget(ahead, plan.target_epsilon)
+        _say_where_the_budget_ends(plan)
+        _budget(ahead, plan.target_epsilon or plan.epsilon_limit)
         st.markdown(escape(ahead.odds.sentences[0]))
         if len(ahead.odds.sentences) > 1:
             with st.expander("More odds"):
                 st.markdown("\n".join(f"- {escape(sentence)}" for sentence in ahead.odds.sentences[1:]))
+
+
+def _say_where_the_budget_ends(plan: PrivacyPlan) -> None:
+    if plan.epsilon_limit is None or not plan.is_private:
+        return
+    if plan.steps < plan.planned_steps:
+        epochs = plan.steps * plan.sample_rate
+        st.warning(
+            f"The budget of ε = {plan.epsilon_limit:g} ends at step {plan.steps:,} of {plan.planned_steps:,} "
+            f"(epoch {epochs:.1f}). The run stops there by itself; more σ lets it go on."
+        )
+    else:
+        st.caption(f"All {plan.steps:,} steps fit into the budget of ε = {plan.epsilon_limit:g}.")
 
 
 @guarded()

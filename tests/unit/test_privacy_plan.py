@@ -10,6 +10,8 @@ import pytest
 
 from privlab.config import PRESETS, ConfigError, RunConfig
 from privlab.privacy import PrivacyPlan, logged_steps, make_plan, steps_for
+from privlab.privacy.phases import Phase, total_steps
+from privlab.privacy.plan import AdaptiveClip
 
 RECORDS = 1437
 
@@ -27,7 +29,7 @@ def refused(records: int = RECORDS, **settings) -> dict[str, str]:
 
 def test_plan_of_given_noise():
     plan = make_plan(config_of(training__batch_size=256, training__epochs=30, privacy__max_grad_norm=0.5), RECORDS)
-    assert plan == PrivacyPlan(RECORDS, 256, 168, 2.0, 0.5, 1e-4, "pld", "add-or-remove-one", None)
+    assert plan == PrivacyPlan(RECORDS, 256, 168, 2.0, 0.5, 1e-4, "pld", "add-or-remove-one", None, planned_steps=168)
     assert plan.sample_rate == 256 / 1437
     assert plan.is_private
 
@@ -153,3 +155,95 @@ def test_a_foreign_plan_is_refused(change):
     raw = {key: value for key, value in {**raw, **change}.items() if value is not None or key == "target_epsilon"}
     with pytest.raises(ValueError, match=next(iter(change))):
         PrivacyPlan.from_dict(raw)
+
+
+def test_a_stored_plan_of_fewer_parts_has_the_defaults():
+    old = {
+        "records": 100, "batch_size": 10, "steps": 50, "noise_multiplier": 1.0, "max_grad_norm": 1.0, "delta": 1e-5,
+        "accountant": "pld", "adjacency": "add-or-remove-one", "target_epsilon": None, "sample_rate": 0.1,
+    }  # fmt: skip
+    assert PrivacyPlan.from_dict(old) == PrivacyPlan(100, 10, 50, 1.0, 1.0, 1e-5)
+
+
+RICH = {
+    "privacy__noise_schedule": "linear",
+    "privacy__clip_schedule": "custom",
+    "privacy__clip_schedule_custom": "1:1, 20:0.5",
+    "privacy__epsilon_limit": 1.5,
+    "privacy__protection": "rounded",
+}
+
+
+@pytest.mark.parametrize("settings", [RICH, {"privacy__clipping": "adaptive"}, {"privacy__bands": 4}])
+def test_every_part_survives_json(settings):
+    plan = make_plan(config_of(**settings), RECORDS, 4810)
+    assert PrivacyPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+
+
+def test_noise_schedule_is_what_is_accounted():
+    settings = {"privacy__noise_schedule": "step", "privacy__noise_schedule_end": 0.5, "privacy__schedule_stairs": 2}
+    plan = make_plan(config_of(**settings, training__epochs=30), RECORDS)
+    rate = plan.sample_rate
+    assert plan.phases == (Phase(rate, 2.0, 84), Phase(rate, 1.0, 84))
+    assert plan.phases_until(100) == (Phase(rate, 2.0, 84), Phase(rate, 1.0, 16))
+    assert [plan.noise_multiplier_at(step) for step in (1, 84, 85, 168)] == [2, 2, 1, 1]
+
+
+def test_each_step_is_accounted_with_the_noise_it_has():
+    plan = make_plan(config_of(privacy__noise_schedule="exponential", training__epochs=20), RECORDS)
+    told = [phase.noise_multiplier for phase in plan.phases for _ in range(phase.steps)]
+    assert told == [plan.noise_multiplier_at(step) for step in range(1, plan.steps + 1)]
+
+
+def test_a_target_is_met_by_the_whole_schedule():
+    plan = make_plan(config_of(privacy__target_epsilon=3.0, privacy__noise_schedule="linear"), RECORDS)
+    assert 2.99 < plan.epsilon <= 3.0
+
+
+@pytest.mark.parametrize(
+    ("adjacency", "accountant"), [("add-or-remove-one", "pld"), ("replace-one", "pld"), ("add-or-remove-one", "rdp")]
+)
+def test_a_target_is_met_under_every_accountant(adjacency, accountant):
+    settings = {"privacy__adjacency": adjacency, "privacy__accountant": accountant, "privacy__target_epsilon": 3.0}
+    plan = make_plan(config_of(**settings), RECORDS)
+    assert 2.98 < plan.epsilon <= 3.0
+
+
+def test_bands_count_fewer_steps_at_a_higher_rate():
+    plan = make_plan(config_of(privacy__bands=4, training__epochs=30), RECORDS)
+    assert plan.phases == (Phase(4 * 256 / RECORDS, 2.0, 42),)
+    assert total_steps(plan.phases_until(5)) == 2
+    assert "bands=6 is more than 5" in refused(privacy__bands=6)["privacy.bands"]
+
+
+def test_adaptive_clipping_pays_for_its_count():
+    plan = make_plan(config_of(privacy__clipping="adaptive"), RECORDS)
+    assert plan.adaptive == AdaptiveClip(0.5, 0.2, 0.05 * 256)
+    gradients = plan.gradient_noise_at(1)
+    assert gradients**-2 + (2 * 12.8) ** -2 == pytest.approx(2.0**-2)
+    assert plan.phases[0].noise_multiplier == 2.0
+    message = refused(privacy__clipping="adaptive", privacy__quantile_noise=0.003)["privacy.quantile_noise"]
+    assert "spends the whole budget" in message
+
+
+def test_a_limit_ends_the_run_before_it_is_passed():
+    plan = make_plan(config_of(privacy__epsilon_limit=1.5), RECORDS)
+    assert 0 < plan.steps < plan.planned_steps
+    longer = PrivacyPlan.from_dict({**plan.to_dict(), "steps": plan.steps + 1})
+    assert plan.epsilon <= 1.5 < longer.epsilon
+    assert "epsilon_limit=0.01" in refused(privacy__epsilon_limit=0.01)["privacy.epsilon_limit"]
+    assert make_plan(config_of(privacy__epsilon_limit=900.0), RECORDS).steps == plan.planned_steps
+
+
+def test_schedules_that_leave_what_can_be_reckoned():
+    settings = {"privacy__noise_schedule": "linear", "privacy__noise_schedule_end": 0.001}
+    assert "from 0.002 to 2" in refused(**settings)["privacy.noise_schedule_end"]
+
+
+def test_rounding_is_accounted():
+    plain = make_plan(config_of(), RECORDS)
+    rounded = make_plan(config_of(privacy__protection="rounded"), RECORDS, 4810)
+    assert rounded.phases[0].noise_multiplier < plain.noise_multiplier
+    assert plain.epsilon < rounded.epsilon < plain.epsilon + 1e-3
+    target = make_plan(config_of(privacy__protection="rounded", privacy__target_epsilon=3.0), RECORDS, 4810)
+    assert 2.99 < target.epsilon <= 3.0

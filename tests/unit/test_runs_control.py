@@ -257,3 +257,57 @@ def test_several_threads_only_where_they_pay(
     monkeypatch.setattr("privlab.runs.limits.cores", lambda: found)
     config = load_preset("fashion-mnist-cnn").replace(model__name=model, performance__device=device)
     assert threads_for(config, alone) == threads
+
+
+LIMITED = load_preset("digits").replace(privacy__noise_multiplier=2.0, privacy__epsilon_limit=2.0)
+
+
+def paused_at(store: Store, config: RunConfig, step: int) -> Run:
+    run = running(store, config)
+    store.append(run.id, Point(step, step * run.plan.sample_rate, 1.0, 1.0, {}), attempt=run.attempt)
+    return store.move(run.id, Status.PAUSED, expect=[Status.RUNNING], reason=Reason.PERSON)
+
+
+def test_more_noise_makes_a_budget_last_longer(store: Store) -> None:
+    run = paused_at(store, LIMITED, 50)
+    assert run.plan.steps < run.plan.planned_steps
+    after = control.raise_noise(store, run.id, 3.0)
+    assert after.status is Status.QUEUED
+    assert run.plan.steps < after.plan.steps
+    assert after.plan.epsilon <= 2.0
+    assert [after.plan.noise_multiplier_at(step) for step in (1, 50, 51)] == pytest.approx([2.0, 2.0, 3.0])
+    assert after.plan.phases_until(50) == run.plan.phases_until(50)
+    assert any(event.kind == "noise-raised" and "from step 51 on" in event.message for event in store.events(run.id))
+
+
+def test_more_noise_twice(store: Store) -> None:
+    run = paused_at(store, LIMITED, 50)
+    control.raise_noise(store, run.id, 3.0)
+    store.move(run.id, Status.PAUSED)
+    after = control.raise_noise(store, run.id, 4.0)
+    assert after.plan.noise_multiplier_at(50) == 2.0
+    assert after.plan.noise_multiplier_at(51) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 1e6, float("nan")])
+def test_noise_is_only_raised(store: Store, sigma: float) -> None:
+    run = paused_at(store, LIMITED, 50)
+    with pytest.raises(RunActionError, match="above the present σ=2"):
+        control.raise_noise(store, run.id, sigma)
+    assert store.get(run.id).plan == run.plan
+
+
+def test_scheduled_noise_is_not_changed_on_the_way(store: Store) -> None:
+    run = paused_at(store, LIMITED.replace(privacy__noise_schedule="linear"), 50)
+    with pytest.raises(RunActionError, match="on a linear schedule"):
+        control.raise_noise(store, run.id, 5.0)
+
+
+def test_a_stretched_schedule_is_not_extended(store: Store) -> None:
+    run = paused_at(store, LIMITED.replace(privacy__clip_schedule="linear"), 50)
+    with pytest.raises(RunActionError, match="clip schedule"):
+        control.extend(store, run.id, 5)
+
+
+def test_runs_without_noise_offer_no_more_of_it(store: Store) -> None:
+    assert "raise_noise" not in control.actions(paused_at(store, PLAIN, 50))

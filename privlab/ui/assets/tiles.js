@@ -33,7 +33,8 @@ const KINDS = {
     const spent = data.last("epsilon");
     if (!Number.isFinite(spent)) return { value: "–", sub: state.target ? `of ${format.number(state.target)}` : "" };
     if (!state.target) return { value: format.epsilon(spent), sub: "no target was set" };
-    return { value: format.epsilon(spent), sub: `of ${format.number(state.target)}`, part: spent / state.target };
+    const end = state.ends_early ? `, which ends at step ${format.whole(state.steps)}` : "";
+    return { value: format.epsilon(spent), sub: `of ${format.number(state.target)}${end}`, part: spent / state.target };
   },
   accuracy(data) {
     return { value: format.share(data.last("test_accuracy")), sub: data.length ? `at step ${format.whole(data.lastStep)}` : "" };

@@ -1,0 +1,48 @@
+"""Settings that do not go together are refused beside their field."""
+
+from __future__ import annotations
+
+import pytest
+
+from privlab.config import ConfigError, RunConfig, load_preset
+from privlab.preflight import preflight
+
+DIGITS = load_preset("digits")
+
+
+def problems(config: RunConfig) -> dict[str, str]:
+    with pytest.raises(ConfigError) as caught:
+        preflight(config)
+    return {problem.path: problem.message for problem in caught.value.problems}
+
+
+def test_ghost_forms_no_gradients_to_average_or_to_weigh_by_layer() -> None:
+    ghost = DIGITS.replace(performance__gradient_method="ghost")
+    assert "clipping=per-layer" in problems(ghost.replace(privacy__clipping="per-layer"))["performance.gradient_method"]
+    assert "augmentations=4" in problems(ghost.replace(training__augmentations=4))["performance.gradient_method"]
+
+
+@pytest.mark.parametrize("change", [{"privacy__clipping": "per-layer"}, {"training__augmentations": 2}])
+def test_auto_chooses_a_method_that_can(change: dict) -> None:
+    assert preflight(DIGITS).gradient_method == "ghost"
+    assert preflight(DIGITS.replace(**change)).gradient_method == "hooks"
+
+
+def test_the_correction_of_adam_is_for_independent_noise() -> None:
+    config = DIGITS.replace(training__optimizer="adam-bc", privacy__bands=2)
+    assert "bands=2" in problems(config)["training.optimizer"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "words"),
+    [("adult", "mlp", "holds no pictures"), ("fashion-mnist-6k", "scatter-linear", "fixed features")],
+)
+def test_views_need_pictures(dataset: str, model: str, words: str) -> None:
+    config = DIGITS.replace(
+        data__dataset=dataset, model__name=model, training__augmentations=4, privacy__delta=1e-5
+    )
+    assert words in problems(config)["training.augmentations"]
+
+
+def test_rounding_knows_the_number_of_parameters() -> None:
+    assert preflight(DIGITS.replace(privacy__protection="rounded")).plan.dimension == 4810
