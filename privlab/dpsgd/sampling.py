@@ -2,52 +2,115 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
+
+from privlab.dpsgd.cipher import CipherStream
 
 
 class PoissonSampler:
     """Batches of indices 0 … N−1 in which every index appears independently with probability q.
 
-    The gap between two members of a batch is geometric with parameter q, so drawing gaps and summing them gives exactly
-    the same distribution as N coin flips at the cost of q·N draws. Batches are independent of each other (the sampler
-    has no memory besides the random stream), may be empty and are never cut or filled up to a size.
+    The gap between two members of a batch is geometric with parameter q, so drawing gaps and summing them gives the same
+    distribution as N coin flips at the cost of q·N draws. A gap is ⌊log U / log(1 − q)⌋ + 1 with U a multiple of 2⁻⁵³ in
+    (0, 1], which gives every flip its probability to within 2⁻⁵². Batches are independent of each other (the sampler has no
+    memory besides the random stream), may be empty and are never cut or filled up to a size.
 
     Args:
         records: N.
         sample_rate: q = B / N from the plan, in (0, 1].
-        rng: the stream of coin flips.
+        flips: the stream of coin flips.
+
+    Attributes:
+        step: batches drawn so far; does not matter here.
 
     Raises:
         ValueError: q outside (0, 1] or N < 1.
     """
 
-    def __init__(self, records: int, sample_rate: float, rng: np.random.Generator):
-        if not 0 < sample_rate <= 1:
-            raise ValueError(f"sample_rate={sample_rate:g} must be above 0 and at most 1.")
-        if records < 1:
-            raise ValueError(f"records={records} must be at least 1.")
-        self.records, self.sample_rate, self._rng = records, sample_rate, rng
-        mean = records * sample_rate
-        # Enough gaps to pass the last record nearly always; the loop in `draw` covers the rest.
-        self._at_once = int(mean + 4 * np.sqrt(mean) + 8)
+    def __init__(self, records: int, sample_rate: float, flips: CipherStream):
+        _check(records, sample_rate)
+        self.records, self.sample_rate, self.step, self._flips = records, sample_rate, 0, flips
 
     def draw(self) -> np.ndarray:
         """The next batch: increasing indices, int64, shape (n,) with n ~ Binomial(N, q), n = 0 included."""
-        found, last = [], -1
-        while last < self.records:
-            places = last + np.cumsum(self._rng.geometric(self.sample_rate, self._at_once))
-            found.append(places)
-            last = int(places[-1])
-        batch = np.concatenate(found)
-        return batch[: np.searchsorted(batch, self.records)]
+        self.step += 1
+        return _members(self.records, self.sample_rate, self._flips)
 
     @property
-    def state(self) -> dict[str, Any]:
-        """State of the random stream as plain values, for a checkpoint of a reproducible run."""
-        return self._rng.bit_generator.state
+    def state(self) -> int:
+        """Position in the random stream, for the checkpoint of a reproducible run."""
+        return self._flips.state
 
     @state.setter
-    def state(self, state: dict[str, Any]) -> None:
-        self._rng.bit_generator.state = state
+    def state(self, state: int) -> None:
+        self._flips.state = state
+
+
+class CyclicSampler:
+    """Poisson sampling in turns: record i belongs to group i mod b for good, and step t (from 0) asks group t mod b only.
+
+    Each member of the group joins with probability b·B / N, so batches hold B records on average and a record's steps are
+    at least b apart, as banded matrix factorisation needs (Choquette-Choo et al. 2023, "(Amplified) banded matrix
+    factorization", arXiv:2306.08153, algorithm 2). The groups depend on nothing but the index.
+
+    Args:
+        records: N.
+        batch_size: B, expected.
+        bands: b ≥ 1.
+        flips: the stream of coin flips.
+
+    Attributes:
+        step: batches drawn so far; set it when a run goes on, so that every record keeps its distance.
+        sample_rate: b·B / N, the chance of a record in a step that asks its group.
+
+    Raises:
+        ValueError: b·B > N (a chance above 1), or a number below 1.
+    """
+
+    def __init__(self, records: int, batch_size: int, bands: int, flips: CipherStream):
+        if bands < 1:
+            raise ValueError(f"bands={bands} must be at least 1.")
+        self.records, self.bands, self.step, self._flips = records, bands, 0, flips
+        self.sample_rate = bands * batch_size / records if records else 0.0
+        _check(records, self.sample_rate)
+
+    def draw(self) -> np.ndarray:
+        """The next batch: increasing indices of one group, int64 (n,), n = 0 included."""
+        group = self.step % self.bands
+        self.step += 1
+        size = len(range(group, self.records, self.bands))
+        return group + self.bands * _members(size, self.sample_rate, self._flips)
+
+    @property
+    def state(self) -> int:
+        """Position in the random stream, for the checkpoint of a reproducible run; ``step`` is kept apart."""
+        return self._flips.state
+
+    @state.setter
+    def state(self, state: int) -> None:
+        self._flips.state = state
+
+
+def _members(count: int, q: float, flips: CipherStream) -> np.ndarray:
+    """Which of 0 … count−1 come up when each does with probability q."""
+    if q == 1:
+        return np.arange(count)
+    mean, scale, found, last = count * q, math.log1p(-q), [], -1
+    # Enough gaps to pass the last record nearly always; the loop covers the rest.
+    at_once = int(mean + 4 * math.sqrt(mean) + 8)
+    while last < count:
+        gaps = np.floor(np.log(flips.uniforms(at_once)) / scale)
+        places = last + np.cumsum(np.minimum(gaps, count).astype(np.int64) + 1)
+        found.append(places)
+        last = int(places[-1])
+    batch = np.concatenate(found)
+    return batch[: np.searchsorted(batch, count)]
+
+
+def _check(records: int, sample_rate: float) -> None:
+    if records < 1:
+        raise ValueError(f"records={records} must be at least 1.")
+    if not 0 < sample_rate <= 1:
+        raise ValueError(f"sample_rate={sample_rate:g} must be above 0 and at most 1.")
