@@ -118,7 +118,20 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("max_grad_norm", "Clipping bound C", "", "", _R, "The bound in force at this step."),
         Metric(
-            "noise_multiplier", "Noise multiplier σ", "", "", _R, "The noise in force at this step, in multiples of C."
+            "noise_multiplier",
+            "Noise multiplier σ",
+            "",
+            "",
+            _R,
+            "The noise that ε counts at this step, in multiples of C; adaptive clipping splits it between gradients and count.",
+        ),
+        Metric(
+            "quantile_share",
+            "Not clipped, noisy",
+            "share",
+            "",
+            _R,
+            "Noisy share of gradients that were not longer than C, which adaptive clipping steers by; may leave 0 … 100 %.",
         ),
         Metric(
             "steps_per_second", "Steps per second", "1/s", "up", _O, "Training steps per second since the last point."

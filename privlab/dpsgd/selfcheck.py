@@ -1,22 +1,37 @@
-"""A short look, before step 1 of every private run, at whether clip and noise do what the plan says."""
+"""A short look, before step 1 of every private run, at whether clip and noise do what the plan says.
+
+The references here are written out plainly, by ordinary autograd on one record at a time and in double precision, and share
+no code with the mechanism.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from scipy.special import gammainc, gammaincc
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from privlab.dpsgd.gradients import quiet_hooks
+from privlab.dpsgd.adaptive import count
+from privlab.dpsgd.clipping import SHORTEST
+from privlab.dpsgd.gradients import GhostGradients, HooksGradients, quiet_hooks
 from privlab.dpsgd.guards import MechanismError
 from privlab.dpsgd.step import PrivateStep
 
 #: Records looked at, noise values measured (at least) and how many standard errors of their spread are accepted:
 #: a sound mechanism is refused about once in a million runs, one with 5 % too little noise always.
 RECORDS, NOISE_VALUES, STANDARD_ERRORS = 8, 1 << 16, 5.0
-#: Room for float32 rounding: of the sensitivity, and of a gradient against the one-record reference.
-SENSITIVITY_ROOM, GRADIENT_ROOM = 1e-4, 1e-3
+#: Noisy counts of adaptive clipping that are measured: half the noise is always found, 8 % too little nearly always.
+COUNTS = 1 << 12
+#: Chance that a sound layer's noise, or a sound count, is refused; on each side.
+FALSE_ALARM = 1e-8
+#: Room for float32 rounding: of the sensitivity, of a gradient against the one-record reference, and of a division.
+SENSITIVITY_ROOM, GRADIENT_ROOM, DIVISION_ROOM = 1e-4, 1e-3, 1e-5
+#: Records in a physical chunk, so that the eight fall into several.
+_CHUNK = 3
 
 
 @dataclass(frozen=True)
@@ -27,17 +42,23 @@ class SelfCheck:
         sensitivity: largest move of the clipped sum when one record leaves, as a share of C.
         gradient_error: distance to the sum of clipped one-record gradients, as a share of the longest of them.
         noise_ratio: measured over planned standard deviation of the noise.
+        method_error: distance of ghost clipping's sum to that of materialised gradients, measured likewise; None with hooks.
+        count_noise_ratio: measured over planned standard deviation of the noise on adaptive clipping's count; None without.
     """
 
     sensitivity: float
     gradient_error: float
     noise_ratio: float
+    method_error: float | None = None
+    count_noise_ratio: float | None = None
 
 
 def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
     """Check the mechanism on a few public records (test data), so that the result says nothing about training records.
 
-    The first record is also made huge, and not a number; neither may get through.
+    The first record is also made huge, and not a number; neither may get through. Gradients are looked at under the C of the
+    coming step, and under one that is short enough to shorten them all. Noise already given is forgotten (correlated noise
+    begins anew), so call this before the first step after a start or a resume.
 
     Args:
         step: of a private plan.
@@ -45,76 +66,259 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
         y: labels, (n,).
 
     Raises:
-        MechanismError: names what failed, with its value and bound.
+        MechanismError: names what failed, with its value and bound, and the layer where there is one.
     """
     x, y = x[:RECORDS], y[:RECORDS]
-    sensitivity, gradient_error = _sensitivity(step, x, y), _gradient_error(step, x, y)
-    _refuse_poison(step, x, y)
-    noise_ratio = _noise_ratio(step)
+    if step.augmentations > 1:
+        x = step.make_views(x)
+    with _small_chunks(step):
+        sensitivity, gradient_error, method_error = 0.0, 0.0, None
+        gradients = _one_record_gradients(step, x, y)
+        for bound in (step.max_grad_norm, _short_bound(gradients)):
+            with _clipped_to(step, bound):
+                sensitivity = max(sensitivity, _sensitivity(step, x, y, bound))
+                gradient_error = max(gradient_error, _gradient_error(step, x, y, bound, gradients))
+                if isinstance(step.gradients, GhostGradients):
+                    method_error = max(method_error or 0.0, _method_error(step, x, y, bound))
+        _refuse_poison(step, x, y)
+        _refuse_realised_size(step, x, y)
+        if step.adaptive:
+            _refuse_heavy_count(step, x, y)
+        noise_ratio = _noise_ratio(step)
+        count_ratio = _count_noise_ratio(step) if step.adaptive else None
+    step.noise.reset()
     step.clear()
-    return SelfCheck(sensitivity, gradient_error, noise_ratio)
+    return SelfCheck(sensitivity, gradient_error, noise_ratio, method_error, count_ratio)
 
 
-def _sensitivity(step: PrivateStep, x: Tensor, y: Tensor) -> float:
-    bound = step.plan.max_grad_norm
+@contextmanager
+def _small_chunks(step: PrivateStep) -> Iterator[None]:
+    usual, step.physical_batch_size = step.physical_batch_size, min(_CHUNK, step.physical_batch_size)
+    try:
+        yield
+    finally:
+        step.physical_batch_size = usual
+
+
+@contextmanager
+def _clipped_to(step: PrivateStep, bound: float) -> Iterator[None]:
+    """C = ``bound`` for the clip. At the coming step's own C nothing is set, so that a wrong one is seen."""
+    usual = step.gradients.max_grad_norm
+    if bound != step.max_grad_norm:
+        step.gradients.max_grad_norm = bound
+    try:
+        yield
+    finally:
+        step.gradients.max_grad_norm = usual
+
+
+def _rows(step: PrivateStep, x: Tensor, keep: Tensor) -> Tensor:
+    """All views of the records that ``keep``, bool (n,), names."""
+    return x[keep.repeat_interleave(step.augmentations)]
+
+
+def _one_record_gradients(step: PrivateStep, x: Tensor, y: Tensor) -> list[list[Tensor]]:
+    """Each record's own gradient, by parameter; float64 on the CPU."""
+    parameters, module, views = step.gradients.parameters, step.gradients.module, step.augmentations
+    module.disable_hooks()
+    found = []
+    for i in range(len(y)):
+        with quiet_hooks():
+            loss = cross_entropy(module(x[i * views : (i + 1) * views]), y[i].repeat(views))
+            found.append([g.cpu().double() for g in torch.autograd.grad(loss, parameters)])
+    module.enable_hooks()
+    return found
+
+
+def _length(parts: Sequence[Tensor]) -> float:
+    return sum(part.square().sum().item() for part in parts) ** 0.5
+
+
+def _short_bound(gradients: list[list[Tensor]]) -> float:
+    """Half the shortest gradient's norm over √(number of parameters): it shortens every record, and most layers."""
+    lengths = [length for one in gradients if (length := _length(one)) > SHORTEST]
+    return min(lengths, default=1.0) / 2 / len(gradients[0]) ** 0.5
+
+
+def _contribution(step: PrivateStep, gradient: list[Tensor], bound: float) -> list[Tensor]:
+    """What one record may add to the sum under the plan's way of clipping."""
+    plan = step.plan
+    if plan.clipping == "per-layer":
+        clipped = list(gradient)
+        for _, places in step.gradients.layers:
+            length = _length([gradient[i] for i in places])
+            for i in places:
+                clipped[i] = gradient[i] * min(1.0, bound / len(step.gradients.layers) ** 0.5 / max(length, 1e-300))
+        return clipped
+    length = _length(gradient)
+    if plan.clipping == "automatic":
+        factor = bound / (length + plan.stability) if length >= SHORTEST else 0.0
+    else:
+        factor = min(1.0, bound / max(length, 1e-300))
+    return [g * factor for g in gradient]
+
+
+def _sensitivity(step: PrivateStep, x: Tensor, y: Tensor, bound: float) -> float:
     huge = x.clone()
-    huge[0] *= 1e3
+    huge[: step.augmentations] *= 1e3
     whole, adversarial = step.clipped_sum(x, y), step.clipped_sum(huge, y)
     moves = []
-    for i in range(len(x)):
-        others = torch.arange(len(x), device=x.device) != i
-        without = step.clipped_sum(x[others], y[others])
+    for i in range(len(y)):
+        others = torch.arange(len(y), device=y.device) != i
+        without = step.clipped_sum(_rows(step, x, others), y[others])
         moves.append((whole - without).norm().item())
         if i == 0:
             moves.append((adversarial - without).norm().item())
-    if not max(moves) <= bound * (1 + SENSITIVITY_ROOM):
+    # Not max(): NaN would hide in it.
+    if not all(move <= bound * (1 + SENSITIVITY_ROOM) for move in moves):
         raise MechanismError(
             f"Self-check failed: taking one record away moved the clipped sum by {max(moves):.6g}, more than C = {bound:g}."
         )
     return max(moves) / bound
 
 
-def _gradient_error(step: PrivateStep, x: Tensor, y: Tensor) -> float:
-    bound, parameters, module = step.plan.max_grad_norm, step.gradients.parameters, step.gradients.module
-    module.disable_hooks()
-    expected, longest = 0.0, 0.0
-    for i in range(len(x)):
-        with quiet_hooks():
-            one = torch.autograd.grad(cross_entropy(module(x[i : i + 1]), y[i : i + 1]), parameters)
-        flat = torch.cat([g.flatten() for g in one])
-        clipped = flat * min(1.0, bound / max(flat.norm().item(), 1e-30))
-        expected, longest = expected + clipped, max(longest, clipped.norm().item())
-    module.enable_hooks()
-    error = (step.clipped_sum(x, y) - expected).norm().item()
-    if not error <= GRADIENT_ROOM * longest:
+def _gradient_error(step: PrivateStep, x: Tensor, y: Tensor, bound: float, gradients: list[list[Tensor]]) -> float:
+    contributions = [_contribution(step, gradient, bound) for gradient in gradients]
+    longest = max(_length(one) for one in contributions)
+    totals, _ = step.summarise(x, y)
+    errors = [total.cpu().double() - sum(parts) for total, *parts in zip(totals, *contributions, strict=True)]
+    _refuse_distance(step, errors, longest, "the one-record gradients")
+    return _length(errors) / longest if longest else 0.0
+
+
+def _method_error(step: PrivateStep, x: Tensor, y: Tensor, bound: float) -> float:
+    """Ghost clipping against materialised gradients of the same module, whose hooks it lends for that long."""
+    ghost, (totals, _) = step.gradients, step.summarise(x, y)
+    ghost.module.remove_hooks()
+    try:
+        hooks = HooksGradients(ghost.module.to_standard_module(), bound, ghost.clipping, 1)
+        try:
+            hooks.differentiate(x, y)
+            norms = hooks.clip().norms
+            errors = [total - p.grad for total, p in zip(totals, hooks.parameters, strict=True)]
+        finally:
+            hooks.module.remove_hooks()
+    finally:
+        ghost.module.add_hooks(loss_reduction="sum")
+    longest = min(bound, norms.max().item()) if len(norms) else 0.0
+    if step.plan.clipping == "automatic":
+        longest = bound
+    _refuse_distance(step, [error.cpu().double() for error in errors], longest, "the sum by materialised gradients")
+    return _length(errors) / longest if longest else 0.0
+
+
+def _refuse_distance(step: PrivateStep, errors: list[Tensor], longest: float, reference: str) -> None:
+    by_layer = {name: _length([errors[i] for i in places]) for name, places in step.gradients.layers}
+    wrong = [name for name, error in by_layer.items() if not error <= GRADIENT_ROOM * longest]
+    if wrong:
         raise MechanismError(
-            f"Self-check failed: the clipped sum is {error:.3g} away from the one-record gradients, "
-            f"more than {GRADIENT_ROOM:g} × {longest:.3g}."
+            f"Self-check failed in layer {', '.join(wrong)}: the clipped sum is {by_layer[wrong[0]]:.3g} away from "
+            f"{reference}, more than {GRADIENT_ROOM:g} × {longest:.3g}."
         )
-    return error / longest if longest else 0.0
 
 
 def _refuse_poison(step: PrivateStep, x: Tensor, y: Tensor) -> None:
     poisoned = x.clone()
-    poisoned[0] = float("nan")
-    moved = (step.clipped_sum(poisoned, y) - step.clipped_sum(x[1:], y[1:])).norm().item()
-    if not moved <= step.plan.max_grad_norm * SENSITIVITY_ROOM:
+    # One bad view must not get through either.
+    poisoned[step.augmentations - 1] = float("nan")
+    rest = x[step.augmentations :]
+    moved = (step.clipped_sum(poisoned, y) - step.clipped_sum(rest, y[1:])).norm().item()
+    if not moved <= step.max_grad_norm * SENSITIVITY_ROOM:
         raise MechanismError(f"Self-check failed: a record that is not a number moved the clipped sum by {moved:g}.")
 
 
+class _Silence:
+    """A source that adds nothing."""
+
+    def perturb(self, sums: Sequence[Tensor], std: float) -> list[Tensor]:
+        return [total.clone() for total in sums]
+
+
+def _refuse_realised_size(step: PrivateStep, x: Tensor, y: Tensor) -> None:
+    """Whatever the number of records, the sum must be divided by the public B."""
+    planned, usual = step.plan.batch_size, step.optimizer.source
+    step.optimizer.source = _Silence()
+    try:
+        for size in {1, len(y)}:
+            total = step.clipped_sum(x[: size * step.augmentations], y[:size])
+            step.perturb()
+            mean = torch.cat([p.grad.flatten() for p in step.gradients.parameters])
+            if not (mean * planned - total).norm() <= DIVISION_ROOM * total.norm():
+                raise MechanismError(
+                    f"Self-check failed: the sum of {size} records was divided by "
+                    f"{(total.norm() / mean.norm()).item():.6g}, not by the expected batch size {planned}."
+                )
+    finally:
+        step.optimizer.source = usual
+
+
+def _refuse_heavy_count(step: PrivateStep, x: Tensor, y: Tensor) -> None:
+    device = y.device
+    whole = count(step.summarise(x, y)[1], device)
+    for i in range(len(y)):
+        others = torch.arange(len(y), device=device) != i
+        moved = (whole - count(step.summarise(_rows(step, x, others), y[others])[1], device)).abs().item()
+        if not moved <= 0.5:
+            raise MechanismError(
+                f"Self-check failed: taking one record away moved the count of adaptive clipping by {moved:g}, more than ½."
+            )
+
+
+def _first_scale(bands: int) -> float:
+    """Deviation of the first correlated noise: 1/c_0 of a strategy column c_k ∝ (2k choose k)/4^k of norm 1."""
+    c, squares = 1.0, 1.0
+    for k in range(1, bands):
+        c *= (2 * k - 1) / (2 * k)
+        squares += c * c
+    return squares**0.5
+
+
 def _noise_ratio(step: PrivateStep) -> float:
-    planned = step.plan.noise_multiplier * step.plan.max_grad_norm
-    count, total, squares = 0, 0.0, 0.0
-    while count < NOISE_VALUES:
+    plan, number, names = step.plan, step.step_number, step.gradients.layers
+    planned = plan.gradient_noise_at(number) * step.max_grad_norm
+    unit = planned * _first_scale(plan.bands)
+    sizes = [sum(step.gradients.parameters[i].numel() for i in places) for _, places in names]
+    draws = -(-NOISE_VALUES // step.dimension)
+    sums, squares = torch.zeros(len(names), dtype=torch.double), torch.zeros(len(names), dtype=torch.double)
+    for _ in range(draws):
         step.clear()
-        step.optimizer.add_noise()
-        noise = torch.cat([p.grad.flatten() for p in step.gradients.parameters]) / planned
-        count, total, squares = count + len(noise), total + noise.sum().item(), squares + noise.square().sum().item()
-    ratio = (squares / count) ** 0.5
+        step.noise.reset()
+        step.perturb()
+        for layer, (_, places) in enumerate(names):
+            values = torch.cat([step.gradients.parameters[i].grad.flatten() for i in places]).cpu().double()
+            values *= plan.batch_size / unit
+            sums[layer] += values.sum()
+            squares[layer] += values.square().sum()
+    count = draws * sum(sizes)
+    ratio, mean = (squares.sum().item() / count) ** 0.5, sums.sum().item() / count
     room, drift = STANDARD_ERRORS / (2 * count) ** 0.5, STANDARD_ERRORS / count**0.5
-    if not (abs(ratio - 1) <= room and abs(total / count) <= drift):
+    if not (abs(ratio - 1) <= room and abs(mean) <= drift):
         raise MechanismError(
             f"Self-check failed: the noise has {ratio:.4f} × the planned standard deviation σ·C = {planned:g} "
-            f"and mean {total / count:.4f}; at most {room:.2g} and {drift:.2g} away from 1 and 0 is accepted."
+            f"and mean {mean:.4f}; at most {room:.2g} and {drift:.2g} away from 1 and 0 is accepted."
         )
+    for (name, _), size, total in zip(names, sizes, squares.tolist(), strict=True):
+        if not _plausible(total, draws * size):
+            raise MechanismError(
+                f"Self-check failed in layer {name}: its noise has {(total / (draws * size)) ** 0.5:.4f} × the planned "
+                f"standard deviation σ·C = {planned:g}."
+            )
     return ratio
+
+
+def _count_noise_ratio(step: PrivateStep) -> float:
+    plan, device = step.plan, step.gradients.parameters[0].device
+    shares = torch.tensor([step.adaptive.released_share((), step.noise, device) for _ in range(COUNTS)])
+    values = (shares.double() - 0.5) * plan.batch_size / plan.adaptive.count_noise
+    total, mean = values.square().sum().item(), values.mean().item()
+    if not (_plausible(total, COUNTS) and abs(mean) <= (STANDARD_ERRORS + 1) / COUNTS**0.5):
+        raise MechanismError(
+            f"Self-check failed: the noise on the count of adaptive clipping has {(total / COUNTS) ** 0.5:.4f} × the planned "
+            f"standard deviation σ_b = {plan.adaptive.count_noise:g} and mean {mean:.4f}."
+        )
+    return (total / COUNTS) ** 0.5
+
+
+def _plausible(squares: float, values: int) -> bool:
+    """Whether so many N(0, 1) values have such a sum of squares (χ²) with a probability above the false alarm."""
+    return min(gammainc(values / 2, squares / 2), gammaincc(values / 2, squares / 2)) >= FALSE_ALARM

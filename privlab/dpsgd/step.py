@@ -2,51 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from opacus.optimizers import DPOptimizerFastGradientClipping
+from opacus.optimizers.optimizer import _check_processed_flag, _mark_as_processed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from privlab.dpsgd.adaptive import QuantileClip
+from privlab.dpsgd.clipping import Clipping
 from privlab.dpsgd.clock import PhaseClock
+from privlab.dpsgd.gaussian import NoiseSource
 from privlab.dpsgd.gradients import Chunk, gradients_for, quickest_chunk
-from privlab.dpsgd.guards import MechanismError
+from privlab.dpsgd.guards import BatchSizes, MechanismError
 from privlab.privacy.plan import PrivacyPlan
+
+#: ``views(x, count, generator)`` gives ``count`` views of each record of x (n, …), those of one in a row: (n·count, …).
+Views = Callable[[Tensor, int, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step showed; private diagnostics, still as tensors.
+    """What one step showed; private diagnostics but for the last four, which are public.
 
     Attributes:
         batch_size: records that the coin flips drew.
-        chunks: what each physical chunk showed.
+        chunks: what each physical chunk showed, as tensors.
         signal: norm of the clipped sum before noise, shape (); None unless asked for.
+        max_grad_norm: C in force; None where nothing is clipped.
+        noise_multiplier: σ that ε counts.
+        noise_std: standard deviation of the noise on the clipped sum.
+        quantile_share: noisy share of gradients that were not shortened, as released; None unless C is adaptive.
     """
 
     batch_size: int
     chunks: tuple[Chunk, ...]
     signal: Tensor | None
+    max_grad_norm: float | None
+    noise_multiplier: float
+    noise_std: float
+    quantile_share: float | None = None
 
     @property
     def dropped(self) -> int:
         return sum(chunk.dropped for chunk in self.chunks)
 
 
+class _NoisyOptimizer(DPOptimizerFastGradientClipping):
+    """Opacus's optimiser with noise from our own source."""
+
+    def __init__(self, optimizer: Optimizer, source: NoiseSource, **options):
+        super().__init__(optimizer, **options)
+        self.source = source
+
+    def add_noise(self) -> None:
+        """``p.grad`` = clipped sum + noise; Opacus's mark refuses to release one sum twice."""
+        sums = [p.summed_grad for p in self.params]
+        for total in sums:
+            _check_processed_flag(total)
+        noisy = self.source.perturb(sums, self.noise_multiplier * self.max_grad_norm)
+        for p, value in zip(self.params, noisy, strict=True):
+            p.grad = value.view_as(p)
+            _mark_as_processed(p.summed_grad)
+
+
 class PrivateStep:
-    """Clips, perturbs and updates as one :class:`PrivacyPlan` says; Opacus's optimiser adds and scales the noise.
+    """Clips, perturbs and updates as one :class:`PrivacyPlan` says; Opacus's optimiser sums, scales and updates.
 
     Args:
         model: the network; what trains is settled.
-        plan: the one source of σ, C and B.
+        plan: the one source of σ, C and B, at every step.
         method: ``hooks`` or ``ghost``.
         optimizer: updates ``model``'s trainable parameters.
-        generator: the stream of noise, on the model's device.
+        noise: where noise comes from.
         physical_batch_size: most records in memory at once, fewer where that is faster; does not change the result.
+        augmentations: K, views of each record whose gradients are averaged before the clip.
+        views: makes them; needed where K > 1.
+        generator: the views' randomness; each step's views follow from its seed and the step's number.
+
+    Attributes:
+        step_number: number of the coming step, from 1.
 
     Raises:
-        MechanismError: a layer that has no per-record gradient.
+        MechanismError: a layer that has no per-record gradient, or a combination for which there is no sound step.
     """
 
     def __init__(
@@ -55,25 +95,78 @@ class PrivateStep:
         plan: PrivacyPlan,
         method: str,
         optimizer: Optimizer,
-        generator: torch.Generator,
+        noise: NoiseSource,
         physical_batch_size: int,
+        augmentations: int = 1,
+        views: Views | None = None,
+        generator: torch.Generator | None = None,
     ):
-        self.plan = plan
-        self.gradients = gradients_for(method, model, plan.max_grad_norm)
+        _refuse_unsound(plan)
+        self.plan, self.noise, self.augmentations = plan, noise, augmentations
+        self._views, self._generator = views, generator
+        self._view_seed = generator.initial_seed() if generator else 0
+        clipping = Clipping(plan.clipping, plan.stability) if plan.max_grad_norm is not None else None
+        self.gradients = gradients_for(method, model, plan.max_grad_norm, clipping, augmentations)
         device = self.gradients.parameters[0].device
-        self.physical_batch_size = quickest_chunk(self.gradients, device, physical_batch_size)
+        quickest = quickest_chunk(self.gradients, device, physical_batch_size)
+        self.physical_batch_size = max(1, quickest // augmentations)
+        self.adaptive = QuantileClip(plan) if plan.adaptive else None
         # This optimiser takes a finished clipped sum, so hooks and ghost share noise, scaling and update.
-        self.optimizer = DPOptimizerFastGradientClipping(
+        self.optimizer = _NoisyOptimizer(
             optimizer,
+            noise,
             noise_multiplier=plan.noise_multiplier,
             max_grad_norm=plan.max_grad_norm,
             # The public B, never the realised size, which would make one record change every other's weight.
             expected_batch_size=plan.batch_size,
             loss_reduction="mean",
-            generator=generator,
         )
+        self._sizes = BatchSizes(plan.batch_size, plan.bands)
         self._trains = [(p, p.requires_grad) for p in model.parameters()]
         self.dimension = sum(p.numel() for p in self.gradients.parameters)
+        self.step_number = 1
+        self._aim()
+
+    def go_on_from(self, step: int, clip: float | None) -> None:
+        """Make the step after ``step`` the coming one.
+
+        Args:
+            step: steps done.
+            clip: ``clip_state`` after that step.
+
+        Raises:
+            MechanismError: ``clip`` is missing where C is adaptive, or given where it is not.
+        """
+        if (clip is None) != (self.adaptive is None):
+            raise MechanismError(
+                f"C={clip} does not go with clipping={self.plan.clipping}: only an adaptive C is kept."
+            )
+        if self.adaptive:
+            self.adaptive.max_grad_norm = clip
+        self.step_number = step + 1
+        self._aim()
+
+    @property
+    def clip_state(self) -> float | None:
+        """The C that was learnt for the coming step; None unless it is adaptive. It follows from released numbers."""
+        return self.adaptive.max_grad_norm if self.adaptive else None
+
+    @property
+    def max_grad_norm(self) -> float | None:
+        """C that the plan, or the adaptive rule, says for the coming step."""
+        return self.adaptive.max_grad_norm if self.adaptive else self.plan.max_grad_norm_at(self.step_number)
+
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation of the coming step's noise on the clipped sum; 0 without noise."""
+        return (
+            self.optimizer.noise_multiplier * self.optimizer.max_grad_norm if self.optimizer.noise_multiplier else 0.0
+        )
+
+    def _aim(self) -> None:
+        """Set C and σ of the coming step: the only place that does."""
+        self.gradients.max_grad_norm = self.optimizer.max_grad_norm = self.max_grad_norm
+        self.optimizer.noise_multiplier = self.plan.gradient_noise_at(self.step_number)
 
     def run(self, x: Tensor, y: Tensor, batch: Tensor, clock: PhaseClock, watch: bool = False) -> StepReport:
         """Do one logical batch; an empty one is noise only, and counts all the same.
@@ -86,27 +179,57 @@ class PrivateStep:
             watch: also measure the length of the clipped sum.
 
         Raises:
-            MechanismError: clip, noise or what trains no longer agree with the plan.
+            MechanismError: clip, noise, sampler or what trains no longer agree with the plan.
         """
         self.check()
+        if self.plan.is_private:
+            self._sizes.add(len(batch))
         self.clear()
         clock.lap("load")
-        chunks = []
-        for part in batch.split(self.physical_batch_size) if len(batch) else ():
-            records, labels = x[part], y[part]
-            clock.lap("repeat")
-            self.gradients.differentiate(records, labels)  # 3 compute per-sample gradients
-            clock.lap("gradients")
-            chunks.append(self.gradients.clip())  # 4 clip the gradients
-            self.optimizer.accumulate()
-            clock.lap("clip")
+        chunks = self._accumulate(self._parts(x, y, batch, clock), clock.lap)
         signal = self.clipped_sum_norm() if watch else None
         clock.lap("clip")
         self.perturb()  # 5 perturb them
+        share = None
+        if self.adaptive:
+            share = self.adaptive.released_share(chunks, self.noise, self.gradients.parameters[0].device)
         clock.lap("perturb")
         self.optimizer.original_optimizer.step()  # 6 update the parameters with the perturbed gradients
         clock.lap("update")
-        return StepReport(len(batch), tuple(chunks), signal)
+        sigma = float(self.plan.noise_multiplier_at(self.step_number))
+        report = StepReport(len(batch), chunks, signal, self.max_grad_norm, sigma, self.noise_std, share)
+        if self.adaptive:
+            self.adaptive.follow(share)
+        self.step_number += 1
+        self._aim()
+        return report
+
+    def make_views(self, x: Tensor) -> Tensor:
+        """K views of each record of ``x`` (n, …), those of one in a row: (n·K, …)."""
+        return self._views(x, self.augmentations, self._generator)
+
+    def _parts(self, x: Tensor, y: Tensor, batch: Tensor, clock: PhaseClock) -> Iterable[tuple[Tensor, Tensor]]:
+        if self._generator and self.augmentations > 1:
+            self._generator.manual_seed((self._view_seed + self.step_number) % 2**63)
+        for part in batch.split(self.physical_batch_size) if len(batch) else ():
+            records, labels = x[part], y[part]
+            if self.augmentations > 1:
+                records = self.make_views(records)
+            clock.lap("repeat")
+            yield records, labels
+
+    def _accumulate(
+        self, parts: Iterable[tuple[Tensor, Tensor]], lap: Callable[[str], None] = lambda phase: None
+    ) -> tuple[Chunk, ...]:
+        """Add the clipped gradients of each physical chunk to the running sum."""
+        chunks = []
+        for records, labels in parts:
+            self.gradients.differentiate(records, labels)  # 3 compute per-sample gradients
+            lap("gradients")
+            chunks.append(self.gradients.clip())  # 4 clip the gradients
+            self.optimizer.accumulate()
+            lap("clip")
+        return tuple(chunks)
 
     def clear(self) -> None:
         """Empty every gradient and the running sum, so that nothing of an earlier batch is left."""
@@ -114,14 +237,23 @@ class PrivateStep:
         for p in self.gradients.parameters:
             p.summed_grad = torch.zeros_like(p)
 
-    def clipped_sum(self, x: Tensor, y: Tensor) -> Tensor:
-        """Clipped gradient sum of the given records, one flat vector (d,). For checks: training uses :meth:`run`."""
+    def summarise(self, x: Tensor, y: Tensor) -> tuple[list[Tensor], tuple[Chunk, ...]]:
+        """Clipped gradient sum of the given records, by parameter, and what the chunks showed. For checks: training uses
+        :meth:`run`.
+
+        Args:
+            x: (n·K, …), K views of each record in a row.
+            y: (n,).
+        """
         self.clear()
-        for records, labels in zip(x.split(self.physical_batch_size), y.split(self.physical_batch_size), strict=True):
-            self.gradients.differentiate(records, labels)
-            self.gradients.clip()
-            self.optimizer.accumulate()
-        return torch.cat([p.summed_grad.flatten() for p in self.gradients.parameters])
+        rows = self.physical_batch_size * self.augmentations
+        parts = zip(x.split(rows), y.split(self.physical_batch_size), strict=True) if len(y) else ()
+        chunks = self._accumulate(parts)
+        return [p.summed_grad.clone() for p in self.gradients.parameters], chunks
+
+    def clipped_sum(self, x: Tensor, y: Tensor) -> Tensor:
+        """The sum of :meth:`summarise` as one flat vector (d,)."""
+        return torch.cat([total.flatten() for total in self.summarise(x, y)[0]])
 
     def clipped_sum_norm(self) -> Tensor:
         return torch.linalg.vector_norm(
@@ -129,8 +261,8 @@ class PrivateStep:
         )
 
     def perturb(self) -> None:
-        """``p.grad`` = (clipped sum + N(0, (σC)²)) / B, noise drawn once for the logical batch."""
-        if self.plan.noise_multiplier > 0:
+        """``p.grad`` = (clipped sum + noise of deviation σC) / B, noise drawn once for the logical batch."""
+        if self.noise_std:
             self.optimizer.add_noise()
         else:
             for p in self.gradients.parameters:
@@ -138,23 +270,46 @@ class PrivateStep:
         self.optimizer.scale_grad()
 
     def check(self) -> None:
-        """Clip, noise and normalisation must be those of the plan, and the trained parameters those wrapped.
+        """Clip, noise and normalisation must be those of the plan at the coming step, and the trained parameters those
+        wrapped.
 
         Opacus's own clip schedulers change the noise and not the clip; here such a difference ends the run.
 
         Raises:
             MechanismError: names both values.
         """
-        plan, optimizer, clip = self.plan, self.optimizer, self.gradients.max_grad_norm
+        plan, optimizer, number = self.plan, self.optimizer, self.step_number
+        if plan.is_private and number > plan.steps:
+            raise MechanismError(f"Step {number} comes after the {plan.steps} steps that ε is computed from.")
         for what, planned, actual in (
-            ("max_grad_norm of the clip", plan.max_grad_norm, clip),
-            ("max_grad_norm of the noise", plan.max_grad_norm, optimizer.max_grad_norm),
-            ("noise_multiplier", plan.noise_multiplier, optimizer.noise_multiplier),
+            ("max_grad_norm of the clip", self.max_grad_norm, self.gradients.max_grad_norm),
+            ("max_grad_norm of the noise", self.max_grad_norm, optimizer.max_grad_norm),
+            ("noise_multiplier", plan.gradient_noise_at(number), optimizer.noise_multiplier),
             ("expected batch size", plan.batch_size, optimizer.expected_batch_size),
         ):
             if planned != actual:
-                raise MechanismError(f"{what} is {actual}, but the plan that ε is computed from says {planned}.")
+                raise MechanismError(
+                    f"{what} is {actual} at step {number}, but the plan that ε is computed from says {planned}."
+                )
+        if self.adaptive:
+            # Theorem 1 of Andrew et al. 2021: gradients and count together cost what one query with this σ does.
+            together = (optimizer.noise_multiplier**-2 + (2 * self.adaptive.count_noise) ** -2) ** -0.5
+            if together < plan.noise_multiplier_at(number) * (1 - 1e-9):
+                raise MechanismError(
+                    f"Gradients and the count of adaptive clipping together have σ={together:.6g} at step {number}, but the "
+                    f"plan that ε is computed from says {plan.noise_multiplier_at(number):.6g}."
+                )
         if any(p.requires_grad != trained for p, trained in self._trains):
             raise MechanismError(
                 "Which parameters train was changed after wrapping; the clip no longer covers them all."
             )
+
+
+def _refuse_unsound(plan: PrivacyPlan) -> None:
+    if (plan.clipping == "adaptive") != (plan.adaptive is not None):
+        raise MechanismError(f"clipping={plan.clipping} does not go with adaptive={plan.adaptive}.")
+    if plan.adaptive and not plan.is_private:
+        raise MechanismError("Adaptive clipping without noise would release its count as it is.")
+    changes = plan.adaptive or not (plan.clip_schedule.is_constant and plan.noise_schedule.is_constant)
+    if plan.bands > 1 and changes:
+        raise MechanismError(f"Noise correlated over {plan.bands} steps is counted for one constant C and σ only.")
