@@ -195,8 +195,8 @@ class GhostGradients:
             factors = self.clipping.factors(norms[None], self.max_grad_norm)[0]
             self.module.disable_hooks()
             with quiet_hooks():
-                # Factors on the losses would pass through the softmax's difference once more, whose rounding can double
-                # the gradient of a record that is almost sure; factors on the derivatives found before cannot.
+                # Not (factors · losses).sum(): that goes through the softmax's difference 1 − p again, and a norm measured
+                # before and a gradient found afterwards should share one rounding of it.
                 self._logits.backward(factors[:, None] * self._slopes)
             self.module.enable_hooks()
         else:
