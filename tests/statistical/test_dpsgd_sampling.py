@@ -1,7 +1,8 @@
 """The sampler is Poisson with exactly q = B/N.
 
-Each test accepts a right sampler with probability at least 1 − 10⁻⁶ (stated limits are that many standard errors), and a
-wrong one is put beside it and must be rejected.
+**Error rates.** Each test refuses a right sampler with probability at most 10⁻⁶ (stated limits are that many standard
+errors), and a wrong one is put beside it and must be rejected. The overall rate's standard error is 0.17 % of q (2.4
+million flips): a rate 2 % off lies 12 errors away, one 5 % off 30, so either passes with probability far below 10⁻⁶.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from privlab.dpsgd.sampling import PoissonSampler
+from privlab.dpsgd.cipher import CipherStream
+from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler
 
 N, Q, DRAWS = 60, 0.13, 40_000
 #: Two-sided normal limit of a single test with error 10⁻⁶.
@@ -28,7 +30,7 @@ def member_table(draw: Callable[[], Iterable[int]]) -> np.ndarray:
 
 
 def sampler(q: float = Q, seed: int = 0) -> Callable[[], np.ndarray]:
-    return PoissonSampler(N, q, np.random.default_rng(seed)).draw
+    return PoissonSampler(N, q, CipherStream(seed)).draw
 
 
 def shuffler(seed: int = 0) -> Callable[[], np.ndarray]:
@@ -100,7 +102,7 @@ def test_batches_are_independent_of_each_other(table: np.ndarray) -> None:
 
 
 def test_empty_batches_come_as_often_as_they_should() -> None:
-    few = PoissonSampler(10, 0.1, np.random.default_rng(1))
+    few = PoissonSampler(10, 0.1, CipherStream(1))
     empty = np.mean([len(few.draw()) == 0 for _ in range(20_000)])
     chance = 0.9**10
     assert abs(empty - chance) < LIMIT * np.sqrt(chance * (1 - chance) / 20_000)
@@ -108,7 +110,7 @@ def test_empty_batches_come_as_often_as_they_should() -> None:
 
 @pytest.mark.parametrize(("records", "q"), [(1, 1.0), (7, 1.0), (1, 1e-3), (1000, 0.999), (100_000, 1e-6)])
 def test_edges(records: int, q: float) -> None:
-    sampler = PoissonSampler(records, q, np.random.default_rng(0))
+    sampler = PoissonSampler(records, q, CipherStream(0))
     for _ in range(200):
         batch = sampler.draw()
         assert batch.dtype == np.int64 and (np.diff(batch) > 0).all()
@@ -118,17 +120,37 @@ def test_edges(records: int, q: float) -> None:
 
 
 def test_more_than_the_first_guess_is_drawn_when_needed() -> None:
-    sampler = PoissonSampler(1000, 0.5, np.random.default_rng(0))
-    sampler._at_once = 3
-    assert 400 < len(sampler.draw()) < 600
+    """Uniforms near 1 give short gaps, so that the first guess of how many are needed falls short."""
+    asked = []
+
+    class Short(CipherStream):
+        def uniforms(self, count: int) -> np.ndarray:
+            asked.append(count)
+            return np.maximum(super().uniforms(count), 0.995)
+
+    batch = PoissonSampler(1000, 0.01, Short(0)).draw()
+    assert len(asked) > 10
+    np.testing.assert_array_equal(batch, np.arange(1000))
+
+
+def test_gaps_are_the_inverse_of_the_geometric_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flip of record k comes up first exactly where (1−q)^(k+1) < U ≤ (1−q)^k, ends of the uniforms included."""
+    q, kept = 0.3, 0.7
+    for first in range(12):
+        for u in (kept**first * (1 - 1e-12), kept ** (first + 1) * (1 + 1e-12)):
+            monkeypatch.setattr(CipherStream, "uniforms", lambda self, count, u=u: np.full(count, u))
+            assert PoissonSampler(100, q, CipherStream(0)).draw()[0] == first
+    for u in (1.0, 2.0**-53):
+        monkeypatch.setattr(CipherStream, "uniforms", lambda self, count, u=u: np.full(count, u))
+        assert len(PoissonSampler(30, q, CipherStream(0)).draw()) == (30 if u == 1 else 0)
 
 
 def test_state_goes_back_in_time() -> None:
-    first = PoissonSampler(1000, 0.1, np.random.default_rng(4))
+    first = PoissonSampler(1000, 0.1, CipherStream(4))
     first.draw()
     state = first.state
     expected = [first.draw() for _ in range(3)]
-    second = PoissonSampler(1000, 0.1, np.random.default_rng(5))
+    second = PoissonSampler(1000, 0.1, CipherStream(4))
     second.state = state
     for batch in expected:
         np.testing.assert_array_equal(second.draw(), batch)
@@ -137,4 +159,68 @@ def test_state_goes_back_in_time() -> None:
 @pytest.mark.parametrize("q", [0.0, -0.1, 1.0001, float("nan")])
 def test_impossible_rate_is_refused(q: float) -> None:
     with pytest.raises(ValueError, match="sample_rate"):
-        PoissonSampler(10, q, np.random.default_rng(0))
+        PoissonSampler(10, q, CipherStream(0))
+
+
+# In turns
+
+BANDS = 4
+
+
+@pytest.fixture(scope="module")
+def cyclic() -> np.ndarray:
+    """Who was in which batch of a cyclic sampler that holds N·q records on average, bool (DRAWS, N)."""
+    sampler = CyclicSampler(N, 6, BANDS, CipherStream(2))
+    return member_table(sampler.draw)
+
+
+def test_each_step_asks_one_group(cyclic: np.ndarray) -> None:
+    for group in range(BANDS):
+        others = np.arange(N) % BANDS != group
+        assert not cyclic[group::BANDS, others].any()
+
+
+def test_cyclic_rate_in_a_record_s_own_steps_is_b_times_q(cyclic: np.ndarray) -> None:
+    rate = BANDS * 6 / N
+    own = np.array([cyclic[i % BANDS :: BANDS, i] for i in range(N)])
+    assert abs(z_of_rate(own, rate)) < LIMIT
+    z = (own.mean(axis=1) - rate) / np.sqrt(rate * (1 - rate) / own.shape[1])
+    assert np.abs(z).max() < stats.norm.isf(1e-6 / (2 * N))
+    assert abs(z_of_rate(own, rate * 0.98)) > LIMIT and abs(z_of_rate(own, rate * 1.02)) > LIMIT
+    # Consecutive chances of one record are independent.
+    a, b = own[:, :-1].ravel(), own[:, 1:].ravel()
+    assert abs(np.corrcoef(a, b)[0, 1]) * np.sqrt(len(a)) < LIMIT
+
+
+def test_cyclic_batches_hold_b_records_on_average(cyclic: np.ndarray) -> None:
+    sizes = cyclic.sum(axis=1)
+    rate = BANDS * 6 / N
+    assert abs(sizes.mean() - 6) < LIMIT * np.sqrt(N / BANDS * rate * (1 - rate) / DRAWS)
+
+
+def test_cyclic_sampler_goes_on_at_its_step() -> None:
+    sampler = CyclicSampler(23, 4, 5, CipherStream(2))
+    assert sampler.sample_rate == 20 / 23
+    for _ in range(7):
+        sampler.draw()
+    assert sampler.step == 7
+    resumed = CyclicSampler(23, 4, 5, CipherStream(2))
+    resumed.state, resumed.step = sampler.state, sampler.step
+    for step in range(7, 15):
+        batch = sampler.draw()
+        assert (batch % 5 == step % 5).all() and (batch < 23).all()
+        np.testing.assert_array_equal(resumed.draw(), batch)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((10, 3, 4), "sample_rate=1.2"), ((10, 3, 0), "bands=0"), ((0, 3, 2), "records=0"), ((10, 0, 2), "sample_rate=0")],
+)
+def test_impossible_turns_are_refused(arguments: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CyclicSampler(*arguments, CipherStream(0))
+
+
+def test_all_of_a_group_joins_where_the_rate_is_1() -> None:
+    sampler = CyclicSampler(10, 2, 5, CipherStream(0))
+    assert [sampler.draw().tolist() for _ in range(3)] == [[0, 5], [1, 6], [2, 7]]
