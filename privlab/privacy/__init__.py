@@ -4,13 +4,12 @@ from privlab.privacy.accounting import (
     LEAST_NOISE,
     MOST_EPSILON,
     MOST_NOISE,
-    OutOfReach,
     delta_for,
     epsilon,
     epsilon_curve,
-    noise_for,
     upper_epsilon,
 )
+from privlab.privacy.calibration import OutOfReach, noise_for
 from privlab.privacy.odds import Odds, odds
 from privlab.privacy.plan import PrivacyPlan, logged_steps, make_plan, steps_for
 

@@ -1,21 +1,25 @@
-"""How much privacy a training spends: ε from noise, noise from ε, and the whole curve in one pass.
+"""How much privacy a training spends: ε and δ of any sequence of steps, and the whole curve in one pass.
 
-All functions speak of DP-SGD with Poisson sampling (Abadi et al. 2016; each record joins a batch with probability q)
-under adding or removing one record. ``pld`` is the headline accountant (privacy-loss distributions, tight), ``rdp``
-the check (Rényi, looser). No function ever understates ε.
+All functions speak of DP-SGD with Poisson sampling (Abadi et al. 2016; each record joins a batch with probability q).
+``pld`` is the headline accountant (privacy-loss distributions, tight), ``rdp`` the check (Rényi, looser). Neighbouring
+data sets differ by one record added or removed, or replaced by another, or by ``group_size`` records that are all added,
+all removed or all replaced together (:mod:`privlab.privacy.pair` proves what is composed). No function ever understates ε.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from privlab.privacy.loss import Loss, Mechanism
-from privlab.privacy.rdp import rdp_epsilons
+from privlab.privacy.composition import Composition, Grid
+from privlab.privacy.loss import Loss
+from privlab.privacy.pair import Adjacency, pairs_of
+from privlab.privacy.phases import Phase, Phases, first_steps, merged, total_steps
+from privlab.privacy.rdp import rdp_delta, rdp_epsilons
 
 if TYPE_CHECKING:
     from privlab.privacy.plan import PrivacyPlan
@@ -29,194 +33,270 @@ MOST_EPSILON = 1000.0
 #: Smallest δ that the FFT of the loss distribution can resolve.
 LEAST_DELTA = 1e-10
 
-# Grids: (points per deviation of one step's loss, most points). See Mechanism.
-_FINE = (None, 2**19)
-_CURVE = (50.0, 2**17)
-_PREVIEW = (20.0, 2**15)
-#: Share of the target left free by noise_for, above the rounding errors of two FFT implementations.
-_MARGIN = 1e-5
+ONE: Adjacency = "add-or-remove-one"
+
+_FINE = Grid(None, 2**19)
+#: As fine as is affordable for many different steps.
+_MANY = Grid(100.0, 2**17)
+_CURVE = Grid(50.0, 2**17)
+_PREVIEW = Grid(20.0, 2**15)
+#: Distinct steps (times the Gaussians in one) up to which the finest grid is affordable.
+_FEW = 12
+#: All grids together have at most about this many points.
+_MOST_WORK = 2**21
 
 
-class OutOfReach(ValueError):
-    """No noise multiplier between the bounds meets the target.
+def epsilon_of(
+    phases: Iterable[Phase],
+    delta: float,
+    *,
+    accountant: Accountant = "pld",
+    adjacency: Adjacency = ONE,
+    group_size: int = 1,
+) -> float:
+    """ε spent at ``delta`` by all steps of ``phases``; inf where one adds no noise.
 
-    Attributes:
-        at_most: ε at the largest noise multiplier, the smallest target that can be met.
-        at_least: ε at the smallest noise multiplier, the largest target that still needs noise.
-    """
-
-    def __init__(self, message: str, at_most: float, at_least: float):
-        super().__init__(message)
-        self.at_most, self.at_least = at_most, at_least
-
-
-def _check(q: float, sigma: float, steps: int, delta: float, accountant: str = "pld") -> None:
-    if accountant not in get_args(Accountant):
-        raise ValueError(f"accountant={accountant!r} is unknown; choose one of {', '.join(get_args(Accountant))}.")
-    if not 0 < q <= 1:
-        raise ValueError(f"sample_rate={q:g} must lie above 0 and at most at 1.")
-    if not (sigma == 0 or LEAST_NOISE <= sigma <= MOST_NOISE):
-        raise ValueError(f"noise_multiplier={sigma:g} must be 0 or lie between {LEAST_NOISE:g} and {MOST_NOISE:g}.")
-    if steps < 1:
-        raise ValueError(f"steps={steps} must be at least 1.")
-    if not LEAST_DELTA <= delta < 1:
-        raise ValueError(f"delta={delta:g} must be at least {LEAST_DELTA:g} and below 1.")
-
-
-@lru_cache(maxsize=1024)
-def epsilon(q: float, sigma: float, steps: int, delta: float, accountant: Accountant = "pld") -> float:
-    """ε spent at ``delta`` by ``steps`` steps; inf without noise.
-
-    Agrees with dp-accounting's ``PLDAccountant`` to 1e-6 while a grid of 1e-4 is affordable (ε up to some 30); beyond,
-    the grid widens, the value stays an upper bound and the relative difference below 1e-3.
+    Agrees with dp-accounting's ``PLDAccountant`` to 1e-6 while a grid of 1e-4 is affordable (ε up to some 30, and a few
+    distinct steps); beyond, the grid widens, the value stays an upper bound and the relative difference below 1e-3.
 
     Raises:
-        ValueError: a value out of range, naming the bound.
+        ValueError: a value out of range, naming the bound; or no phases, for then nothing is accounted.
     """
-    _check(q, sigma, steps, delta, accountant)
-    if sigma == 0:
-        return math.inf
-    if accountant == "rdp":
-        return float(rdp_epsilons(q, sigma, [steps], delta)[0])
-    return Mechanism(q, sigma, steps, steps, *_FINE).epsilon(steps, delta)
+    return _epsilon(_checked(phases, delta, accountant), delta, accountant, adjacency, group_size)
 
 
-@lru_cache(maxsize=1024)
-def upper_epsilon(q: float, sigma: float, steps: int, delta: float) -> float:
-    """Upper bound of the PLD ε in a few milliseconds, for a form: never below :func:`epsilon`, above it by some
-    5e-5·ε, or up to 1e-3·ε where steps are very many and the noise small.
+def upper_epsilon_of(
+    phases: Iterable[Phase],
+    delta: float,
+    *,
+    adjacency: Adjacency = ONE,
+    group_size: int = 1,
+) -> float:
+    """Upper bound of the PLD ε in a few milliseconds a distinct step, for a form: never below :func:`epsilon_of`, above it
+    by some 5e-5·ε, or up to 1e-3·ε where steps are very many and the noise small.
 
-    inf where ε is in the tens of thousands. Expects values in range.
+    inf where ε is in the tens of thousands. Raises ValueError as :func:`epsilon_of`.
     """
-    return Mechanism(q, sigma, steps, steps, *_CURVE).epsilon(steps, delta)
+    return _upper_epsilon(_checked(phases, delta), delta, adjacency, group_size)
 
 
-def composed_losses(q: float, sigma: float, steps: int) -> list[Loss]:
-    """The whole privacy loss of ``steps`` steps, one distribution for each distinct adjacency direction.
-
-    Empty where ε is in the tens of thousands. Raises ValueError as :func:`epsilon`; ``sigma`` must be above 0.
-    """
-    _check(q, sigma, steps, LEAST_DELTA)
-    if sigma == 0:
-        raise ValueError("noise_multiplier=0 has no privacy loss distribution; it must be above 0.")
-    return Mechanism(q, sigma, steps, steps, *_CURVE).after(steps)
-
-
-def delta_for(target_epsilon: float, q: float, sigma: float, steps: int) -> float:
-    """δ that ``steps`` steps give at ``target_epsilon`` (PLD); 1 without noise. Raises ValueError as :func:`epsilon`."""
-    if sigma == 0:
+def delta_of(
+    phases: Iterable[Phase],
+    epsilon: float,
+    *,
+    accountant: Accountant = "pld",
+    adjacency: Adjacency = ONE,
+    group_size: int = 1,
+) -> float:
+    """δ of all steps of ``phases`` at ``epsilon``, 0…1; 1 where one adds no noise. Raises ValueError as
+    :func:`epsilon_of`, and for a negative ``epsilon``."""
+    checked = _checked(phases, LEAST_DELTA, accountant)
+    if not epsilon >= 0:
+        raise ValueError(f"epsilon={epsilon:g} must be at least 0.")
+    pairs = _pairs(checked, adjacency, group_size)
+    if _noiseless(checked):
         return 1.0
-    return max((loss.delta(target_epsilon) for loss in composed_losses(q, sigma, steps)), default=1.0)
-
-
-@lru_cache(maxsize=256)
-def _curve(
-    q: float, sigma: float, delta: float, steps: tuple[int, ...], accountant: Accountant, preview: bool
-) -> np.ndarray:
     if accountant == "rdp":
-        found = rdp_epsilons(q, sigma, steps, delta)
-    else:
-        last = max(steps)
-        total = upper_epsilon(q, sigma, last, delta) if preview else epsilon(q, sigma, last, delta)
-        mechanism = Mechanism(q, sigma, min(steps), last, *(_PREVIEW if preview else _CURVE))
-        # Fewer steps never cost more, so the finer total bounds every point.
-        found = np.array([min(total, mechanism.epsilon(count, delta)) if count < last else total for count in steps])
-    found.setflags(write=False)
-    return found
+        return rdp_delta(checked, epsilon, pairs)
+    return max((loss.delta(epsilon) for loss in _losses(_gathered(checked), adjacency, group_size)), default=1.0)
+
+
+def losses_of(phases: Iterable[Phase], *, adjacency: Adjacency = ONE, group_size: int = 1) -> list[Loss]:
+    """The whole privacy loss of ``phases``, one distribution for each pair of neighbours whose worst counts.
+
+    Empty where ε is in the tens of thousands, or where a step adds no noise. Raises ValueError as :func:`epsilon_of`.
+    """
+    checked = _checked(phases, LEAST_DELTA)
+    return [] if _noiseless(checked) else _losses(_gathered(checked), adjacency, group_size)
+
+
+def curve_of(
+    phases: Iterable[Phase],
+    steps: Sequence[int],
+    delta: float,
+    *,
+    accountant: Accountant = "pld",
+    adjacency: Adjacency = ONE,
+    group_size: int = 1,
+    preview: bool = False,
+) -> np.ndarray:
+    """ε spent after the first t steps of ``phases`` for each t of ``steps``, shape (len(steps),), read-only.
+
+    The largest t gets exactly :func:`epsilon_of`; the others come from one coarser grid: never below it, above it by some
+    5e-5·ε, or up to 1e-3·ε where steps are very many and the noise small. With ``preview`` the grids are coarser still
+    (some 1e-3·ε), for a form at each keystroke.
+
+    Raises:
+        ValueError: as :func:`epsilon_of`, or a step that is not among ``phases``.
+    """
+    counts = tuple(int(step) for step in steps)
+    if not counts:
+        return np.empty(0)
+    checked = _checked(phases, delta, accountant)
+    if min(counts) < 1 or max(counts) > total_steps(checked):
+        wrong = min(counts) if min(counts) < 1 else max(counts)
+        raise ValueError(f"step={wrong} must lie between 1 and {total_steps(checked):,}.")
+    return _curve(first_steps(checked, max(counts)), counts, delta, accountant, adjacency, group_size, preview)
 
 
 def epsilon_curve(plan: PrivacyPlan, steps: Sequence[int], *, preview: bool = False) -> np.ndarray:
-    """ε spent after each of ``steps``, shape (len(steps),), read-only; inf where the plan is not private.
-
-    The largest step gets exactly :func:`epsilon`; the others come from one coarser grid: never below it, above it
-    by some 5e-5·ε, or up to 1e-3·ε where steps are very many and the noise small. With ``preview`` the grids are coarser still (some 1e-3·ε), for a form at each keystroke.
+    """ε that ``plan`` has spent after each of the training ``steps``, as :func:`curve_of`; inf where it is not private.
 
     Raises:
         ValueError: a step below 1.
     """
-    counts = tuple(int(step) for step in steps)
-    if any(count < 1 for count in counts):
-        raise ValueError(f"step={min(counts)} must be at least 1.")
-    if not counts or not plan.is_private:
-        return np.full(len(counts), math.inf)
-    _check(plan.sample_rate, plan.noise_multiplier, max(counts), plan.delta, plan.accountant)
-    return _curve(plan.sample_rate, plan.noise_multiplier, plan.delta, counts, plan.accountant, preview)
-
-
-@lru_cache(maxsize=1024)
-def noise_for(target_epsilon: float, q: float, steps: int, delta: float) -> float:
-    """Smallest noise multiplier, to 1e-3 of itself, whose PLD ε stays at or below ``target_epsilon``.
-
-    Rounded up to five significant digits, so that what is shown is what is used. The search runs on a coarser grid
-    than :func:`epsilon`, which never gives a smaller ε, so the target is never exceeded.
-
-    Raises:
-        OutOfReach: no noise multiplier in [LEAST_NOISE, MOST_NOISE] meets the target, or all of them do.
-        ValueError: a value out of range, naming the bound.
-    """
-    _check(q, MOST_NOISE, steps, delta)
-    if not target_epsilon > 0:
-        raise ValueError(f"target_epsilon={target_epsilon:g} must be above 0.")
-    from scipy.optimize import brentq
-
-    goal = target_epsilon * (1 - _MARGIN)
-
-    def excess(log_sigma: float) -> float:
-        spent = upper_epsilon(q, math.exp(log_sigma), steps, delta) / goal
-        return math.log(min(max(spent, 1e-3), 1e6))
-
-    low, high = _bracket(excess, _guess(goal, q, steps, delta))
-    if low == high:
-        raise _out_of_reach(target_epsilon, q, steps, delta)
-    sigma = math.exp(brentq(excess, low, high, xtol=2e-5))
-    tick = 10.0 ** (math.floor(math.log10(sigma)) - 4)
-    ticks, stride = math.ceil(sigma / tick), 1
-    # The root is right to 2e-5: a tick or two settle it, or some more where the grid's spacing doubles nearby.
-    while upper_epsilon(q, found := _shown(ticks * tick), steps, delta) > goal:
-        if found == MOST_NOISE:
-            raise _out_of_reach(target_epsilon, q, steps, delta)
-        ticks += stride
-        stride *= 2
+    trained = tuple(int(step) for step in steps)
+    if any(step < 1 for step in trained):
+        raise ValueError(f"step={min(trained)} must be at least 1.")
+    if not trained or not plan.is_private:
+        return np.full(len(trained), math.inf)
+    extra, less = plan.slack
+    found = curve_of(
+        plan.phases_until(max(trained)),
+        [total_steps(plan.phases_until(step)) for step in trained],
+        plan.delta - less,
+        accountant=plan.accountant,
+        adjacency=plan.adjacency,
+        preview=preview,
+    )
+    if extra:
+        found = found + extra
+        found.setflags(write=False)
     return found
 
 
-def _shown(sigma: float) -> float:
-    """``sigma`` at five significant digits, kept within the bounds."""
-    return min(max(float(f"{sigma:.5g}"), LEAST_NOISE), MOST_NOISE)
+def epsilon(q: float, sigma: float, steps: int, delta: float, accountant: Accountant = "pld") -> float:
+    """:func:`epsilon_of` for ``steps`` equal steps."""
+    return epsilon_of((Phase(q, sigma, steps),), delta, accountant=accountant)
 
 
-def _guess(goal: float, q: float, steps: int, delta: float) -> float:
-    """log σ near the answer, from the central limit: a loss of mean μ²/2 and deviation μ = q·√T/σ."""
-    reach = math.sqrt(2 * math.log(1 / delta))
-    mu = math.sqrt(reach**2 + 2 * goal) - reach
-    return math.log(min(max(q * math.sqrt(steps) / mu, 4 * LEAST_NOISE), MOST_NOISE / 4))
+def upper_epsilon(q: float, sigma: float, steps: int, delta: float) -> float:
+    """:func:`upper_epsilon_of` for ``steps`` equal steps."""
+    return upper_epsilon_of((Phase(q, sigma, steps),), delta)
 
 
-def _bracket(excess: Callable[[float], float], start: float) -> tuple[float, float]:
-    """log σ too small and large enough, around ``start``; twice the same bound where that bound does not suffice."""
-    bottom, top = math.log(LEAST_NOISE), math.log(MOST_NOISE)
-    stride = 0.3
-    if excess(start) > 0:
-        low, high = start, min(start + stride, top)
-        while excess(high) > 0:
-            if high == top:
-                return top, top
-            stride *= 2
-            low, high = high, min(high + stride, top)
+def delta_for(target_epsilon: float, q: float, sigma: float, steps: int) -> float:
+    """:func:`delta_of` for ``steps`` equal steps."""
+    return delta_of((Phase(q, sigma, steps),), target_epsilon)
+
+
+def composition_of(phases: Phases, *, adjacency: Adjacency = ONE, group_size: int = 1) -> Composition:
+    """``phases`` on the grid of curves, to ask about any of their first steps. Expects values in range."""
+    return Composition(phases, _pairs(phases, adjacency, group_size), _afforded(_CURVE, phases, group_size), 1)
+
+
+def _checked(phases: Iterable[Phase], delta: float, accountant: str = "pld") -> Phases:
+    """``phases`` with equal neighbours joined, once every value is in range."""
+    if accountant not in get_args(Accountant):
+        raise ValueError(f"accountant={accountant!r} is unknown; choose one of {', '.join(get_args(Accountant))}.")
+    if not LEAST_DELTA <= delta < 1:
+        raise ValueError(f"delta={delta:g} must be at least {LEAST_DELTA:g} and below 1.")
+    given = tuple(phases)
+    if not given:
+        raise ValueError("phases is empty, so there is nothing to account; a training without noise has no ε.")
+    for phase in given:
+        q, sigma, steps = phase.sample_rate, phase.noise_multiplier, phase.steps
+        if not 0 < q <= 1:
+            raise ValueError(f"sample_rate={q:g} must lie above 0 and at most at 1.")
+        if not (sigma == 0 or LEAST_NOISE <= sigma <= MOST_NOISE):
+            raise ValueError(
+                f"noise_multiplier={sigma:g} must be 0 or lie between {LEAST_NOISE:g} and {MOST_NOISE:g}."
+            )
+        if steps < 1 or steps != int(steps):
+            raise ValueError(f"steps={steps} must be a whole number and at least 1.")
+    return merged(given)
+
+
+def _noiseless(phases: Phases) -> bool:
+    return any(phase.noise_multiplier == 0 for phase in phases)
+
+
+def _gathered(phases: Phases) -> Phases:
+    """Equal steps together, in an order of their own: what is spent in the end does not depend on the order."""
+    return merged(sorted(phases, key=lambda phase: (phase.sample_rate, phase.noise_multiplier)))
+
+
+def _pairs(phases: Phases, adjacency: Adjacency, group_size: int):
+    return pairs_of(adjacency, group_size, all(phase.sample_rate == 1 for phase in phases))
+
+
+def _afforded(grid: Grid, phases: Phases, group_size: int) -> Grid:
+    """``grid``, or a coarser one for very many distinct steps or large groups, so that no question takes minutes."""
+    distinct = len({(phase.sample_rate, phase.noise_multiplier) for phase in phases})
+    work = distinct * group_size
+    if grid is _FINE and work > _FEW:
+        grid = _MANY
+    most = max(2**12, _MOST_WORK // work)
+    return Grid(grid.resolution, min(grid.most_points, 1 << (most.bit_length() - 1)))
+
+
+def _epsilon(phases: Phases, delta: float, accountant: Accountant, adjacency: Adjacency, group_size: int) -> float:
+    return _epsilon_in_order(_gathered(phases), delta, accountant, adjacency, group_size)
+
+
+@lru_cache(maxsize=1024)
+def _epsilon_in_order(
+    phases: Phases, delta: float, accountant: Accountant, adjacency: Adjacency, group_size: int
+) -> float:
+    pairs = _pairs(phases, adjacency, group_size)
+    if _noiseless(phases):
+        return math.inf
+    if accountant == "rdp":
+        return float(rdp_epsilons(phases, [total_steps(phases)], delta, pairs)[0])
+    steps = total_steps(phases)
+    composition = Composition(phases, pairs, _afforded(_FINE, phases, group_size), steps)
+    return float(composition.worst([steps], lambda loss: loss.epsilon(delta), math.inf)[0])
+
+
+def _upper_epsilon(phases: Phases, delta: float, adjacency: Adjacency, group_size: int) -> float:
+    return _upper_epsilon_in_order(_gathered(phases), delta, adjacency, group_size)
+
+
+@lru_cache(maxsize=1024)
+def _upper_epsilon_in_order(phases: Phases, delta: float, adjacency: Adjacency, group_size: int) -> float:
+    if _noiseless(phases):
+        return math.inf
+    losses = _losses(phases, adjacency, group_size)
+    return max((loss.epsilon(delta) for loss in losses), default=math.inf)
+
+
+@lru_cache(maxsize=4)
+def _losses(phases: Phases, adjacency: Adjacency, group_size: int) -> list[Loss]:
+    steps = total_steps(phases)
+    pairs = _pairs(phases, adjacency, group_size)
+    return Composition(phases, pairs, _afforded(_CURVE, phases, group_size), steps).after(steps)
+
+
+@lru_cache(maxsize=256)
+def _curve(
+    phases: Phases,
+    steps: tuple[int, ...],
+    delta: float,
+    accountant: Accountant,
+    adjacency: Adjacency,
+    group_size: int,
+    preview: bool,
+) -> np.ndarray:
+    pairs = _pairs(phases, adjacency, group_size)
+    if _noiseless(phases):
+        found = np.full(len(steps), math.inf)
+    elif accountant == "rdp":
+        found = rdp_epsilons(phases, steps, delta, pairs)
     else:
-        low, high = max(start - stride, bottom), start
-        while excess(low) <= 0:
-            if low == bottom:
-                return bottom, bottom
-            stride *= 2
-            low, high = max(low - stride, bottom), low
-    return low, high
-
-
-def _out_of_reach(target_epsilon: float, q: float, steps: int, delta: float) -> OutOfReach:
-    least, most = (upper_epsilon(q, sigma, steps, delta) for sigma in (MOST_NOISE, LEAST_NOISE))
-    if least > target_epsilon * (1 - _MARGIN):
-        why = f"even noise_multiplier={MOST_NOISE:g} spends ε={least:.4g}; that is the smallest target here."
-    else:
-        why = f"noise_multiplier={LEAST_NOISE:g}, next to none, spends only ε={most:.4g}; choose a target below that."
-    return OutOfReach(f"target_epsilon={target_epsilon:g} cannot be met: {why}", least, most)
+        last = max(steps)
+        if preview:
+            total = _upper_epsilon(phases, delta, adjacency, group_size)
+        else:
+            total = _epsilon(phases, delta, accountant, adjacency, group_size)
+        found = np.full(len(steps), total)
+        earlier = [place for place, count in enumerate(steps) if count < last]
+        if earlier:
+            grid = _afforded(_PREVIEW if preview else _CURVE, phases, group_size)
+            counts = [steps[place] for place in earlier]
+            composition = Composition(phases, pairs, grid, min(counts))
+            # Fewer steps never cost more, so the finer total bounds every point.
+            found[earlier] = np.minimum(
+                total, composition.worst(counts, lambda loss: loss.epsilon(delta), math.inf)
+            )
+    found.setflags(write=False)
+    return found

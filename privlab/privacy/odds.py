@@ -8,10 +8,15 @@ at q = 0.082 and ε = 4, the pair alone would let an attacker be right 98 times 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from privlab.privacy.accounting import composed_losses
+import numpy as np
+
+from privlab.privacy.accounting import ONE, losses_of
+from privlab.privacy.pair import Adjacency
+from privlab.privacy.phases import Phase, Phases
 from privlab.privacy.plan import PrivacyPlan
 
 #: False-positive rate of the strict attacker, who seldom accuses wrongly.
@@ -47,7 +52,10 @@ def odds(plan: PrivacyPlan) -> Odds:
     """What ``plan`` allows an attacker; certainty where the plan is not private."""
     if not plan.is_private:
         return Odds(math.inf, plan.delta, 1.0, 1.0, 1.0, 1.0, 1.0 / (1.0 + STRICT_RATE), (_no_bound(plan),))
-    advantage, hits = _bounds(plan.sample_rate, plan.noise_multiplier, plan.steps)
+    advantage, hits = _bounds(plan.phases, plan.adjacency, 1)
+    extra, less = plan.slack
+    # What rounding the noise adds holds for every ε at once: densities differ by a factor e^extra, all but ``less``.
+    advantage, hits = min(1.0, advantage + 2 * extra + less), min(1.0, hits * math.exp(extra) + less)
     right = (1 + advantage) / 2
     certainty = hits / (hits + STRICT_RATE)
     sentences = (
@@ -73,9 +81,31 @@ def _up(share: float, of: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def _bounds(q: float, sigma: float, steps: int) -> tuple[float, float]:
-    """Largest advantage, and largest true-positive rate at :data:`STRICT_RATE`, over both directions."""
-    losses = composed_losses(q, sigma, steps)
+def _bounds(phases: Phases, adjacency: Adjacency, group_size: int) -> tuple[float, float]:
+    """Largest advantage, and largest true-positive rate at :data:`STRICT_RATE`, over all pairs of neighbours."""
+    losses = losses_of(phases, adjacency=adjacency, group_size=group_size)
     advantage = max((loss.delta(0.0) for loss in losses), default=1.0)
-    hits = max((loss.true_positive_rate(STRICT_RATE) for loss in losses), default=1.0)
+    hits = max((float(loss.true_positive_rates(np.array(STRICT_RATE))) for loss in losses), default=1.0)
     return advantage, hits
+
+
+def trade_off(
+    phases: Iterable[Phase],
+    false_positive_rates: Sequence[float],
+    *,
+    adjacency: Adjacency = ONE,
+    group_size: int = 1,
+) -> np.ndarray:
+    """Largest true-positive rate of any attacker at each false-positive rate, shape (len(false_positive_rates),).
+
+    Over both directions (the record was there, or was not), so an upper bound on every attack; 1 where nothing is
+    guaranteed. Its excess is that of :func:`privlab.privacy.accounting.upper_epsilon_of`.
+
+    Raises:
+        ValueError: a rate outside 0…1, or as :func:`privlab.privacy.accounting.epsilon_of`.
+    """
+    rates = np.asarray(false_positive_rates, dtype=float)
+    if rates.size and not (np.all(rates >= 0) and np.all(rates <= 1)):
+        raise ValueError(f"false_positive_rates from {rates.min():g} to {rates.max():g} must lie between 0 and 1.")
+    losses = losses_of(phases, adjacency=adjacency, group_size=group_size)
+    return np.max([loss.true_positive_rates(rates) for loss in losses], axis=0) if losses else np.ones(rates.shape)

@@ -16,12 +16,10 @@ from privlab.privacy.accounting import (
     LEAST_NOISE,
     MOST_EPSILON,
     MOST_NOISE,
-    OutOfReach,
     epsilon_curve,
-    scale_for,
-    steps_within,
     upper_epsilon_of,
 )
+from privlab.privacy.calibration import OutOfReach, scale_for, steps_within
 from privlab.privacy.phases import Phase, Phases, merged
 from privlab.privacy.rounding import rounded_noise_multiplier, rounding_slack, unrounded_noise_multiplier
 

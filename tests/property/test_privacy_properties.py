@@ -20,7 +20,9 @@ from privlab.privacy import (
     odds,
     upper_epsilon,
 )
-from privlab.privacy.loss import Mechanism
+from privlab.privacy.composition import Composition, Grid
+from privlab.privacy.pair import Pair
+from privlab.privacy.phases import Phase
 
 rates = st.floats(1e-3, 1.0)
 noises = st.floats(0.6, 30.0)
@@ -71,7 +73,8 @@ def test_agrees_with_dp_accounting(q, sigma, count, delta):
 def test_a_coarser_grid_never_gives_less(q, sigma, count, delta):
     fine = epsilon(q, sigma, count, delta)
     quick = upper_epsilon(q, sigma, count, delta)
-    coarse = Mechanism(q, sigma, 1, count, 8.0, 2**12).epsilon(count, delta)
+    composition = Composition((Phase(q, sigma, count),), (Pair(1, 0), Pair(0, 1)), Grid(8.0, 2**12), 1)
+    coarse = composition.worst([count], lambda loss: loss.epsilon(delta), 0.0)[0]
     assert fine <= quick + 1e-7 * (1 + fine)
     assert quick <= coarse + 1e-7 * (1 + quick)
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from privlab.privacy.loss import Loss, Mechanism, step_loss
+from privlab.privacy.composition import Composition, Grid
+from privlab.privacy.loss import Loss
+from privlab.privacy.pair import Pair, Step
+from privlab.privacy.phases import Phase
 from privlab.privacy.rdp import ORDERS, step_divergences
 
 
@@ -31,7 +34,7 @@ def test_flipped_coin(infinity):
     assert loss.delta(loss.epsilon(0.2)) == pytest.approx(0.2)
     assert loss.epsilon(loss.delta(0.0) + 1e-9) == 0.0
     # Up to the coin's own rate of false alarms the trade-off curve is a line of slope e.
-    assert loss.true_positive_rate(0.1) == pytest.approx(infinity + math.e * 0.1)
+    assert loss.true_positive_rates(np.array([0.1]))[0] == pytest.approx(infinity + math.e * 0.1)
 
 
 def test_more_infinite_mass_than_delta_has_no_bound():
@@ -47,7 +50,7 @@ def test_losses_far_apart_do_not_overflow():
 @pytest.mark.parametrize("adding", [False, True])
 @pytest.mark.parametrize(("q", "sigma"), [(0.01, 0.7), (0.3, 5.0), (1.0, 2.0)])
 def test_one_step_is_exact_at_grid_points(q, sigma, adding):
-    loss = step_loss(q, sigma, 1e-3, adding)
+    loss = Step(q, sigma, Pair(0, 1) if adding else Pair(1, 0)).loss(1e-3)
     y = np.linspace(-15 * sigma, 15 * sigma + 1, 400_001)
     without, within = norm.pdf(y, 0, sigma), (1 - q) * norm.pdf(y, 0, sigma) + q * norm.pdf(y, 1, sigma)
     upper, lower = (without, within) if adding else (within, without)
@@ -58,30 +61,36 @@ def test_one_step_is_exact_at_grid_points(q, sigma, adding):
     assert loss.probs.min() >= 0
 
 
+PAIRS = (Pair(1, 0), Pair(0, 1))
+
+
 def test_composition_keeps_all_mass_and_counts_what_it_cuts():
-    for composer in Mechanism(0.05, 1.2, 1, 500, 20.0, 2**16).composers:
-        for steps in (2, 7, 500):
-            loss = composer.after(steps)
+    composition = Composition((Phase(0.05, 1.2, 500),), PAIRS, Grid(20.0, 2**16), 1)
+    for steps in (2, 7, 500):
+        for loss in composition.after(steps):
             assert loss.probs.sum() + loss.infinity == pytest.approx(1.0, abs=1e-6)
             assert loss.infinity >= 1e-14
 
 
-def test_composition_is_repeated_convolution():
-    composer = Mechanism(0.2, 2.0, 3, 3, 20.0, 2**16).composers[0]
-    step, composed = composer.step, composer.after(3)
-    direct = np.convolve(np.convolve(step.probs, step.probs), step.probs)
-    offset = composed.first - 3 * step.first
-    assert composed.probs == pytest.approx(direct[offset : offset + len(composed.probs)], abs=1e-13)
+def test_composition_is_convolution_of_different_steps():
+    phases = (Phase(0.2, 2.0, 2), Phase(0.1, 1.5, 1))
+    composition = Composition(phases, PAIRS, Grid(20.0, 2**16), 3)
+    for pair, composed in zip(PAIRS, composition.after(3), strict=True):
+        one, other = (Step(phase.sample_rate, phase.noise_multiplier, pair).loss(composition.spacing) for phase in phases)
+        direct = np.convolve(np.convolve(one.probs, one.probs), other.probs)
+        offset = composed.first - 2 * one.first - other.first
+        assert composed.probs == pytest.approx(direct[offset : offset + len(composed.probs)], abs=1e-13)
 
 
-def test_steps_below_one_are_refused():
-    with pytest.raises(ValueError, match="steps=0"):
-        Mechanism(0.2, 2.0, 1, 3, 20.0, 2**16).after(0)
+@pytest.mark.parametrize("steps", [0, 4])
+def test_steps_that_are_not_there_are_refused(steps):
+    with pytest.raises(ValueError, match=f"steps={steps}"):
+        Composition((Phase(0.2, 2.0, 3),), PAIRS, Grid(20.0, 2**16), 1).after(steps)
 
 
 def test_a_grid_is_not_longer_than_asked():
-    for composer in Mechanism(0.04, 1.5, 1, 2000, None, 2**13).composers:
-        assert len(composer.after(2000).probs) <= 1.5 * 2**13
+    for loss in Composition((Phase(0.04, 1.5, 2000),), PAIRS, Grid(None, 2**13), 1).after(2000):
+        assert len(loss.probs) <= 1.5 * 2**13
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.1, 0.5, 2.0, 50.0])

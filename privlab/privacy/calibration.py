@@ -1,0 +1,220 @@
+"""Noise for a target ε, and how many steps a limit on ε allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import lru_cache
+
+from privlab.privacy.accounting import (
+    LEAST_DELTA,
+    LEAST_NOISE,
+    MOST_NOISE,
+    ONE,
+    Accountant,
+    composition_of,
+    epsilon_of,
+    upper_epsilon_of,
+)
+from privlab.privacy.pair import Adjacency
+from privlab.privacy.phases import Phase, Phases, first_steps, merged, total_steps
+
+#: Share of the target left free, above the rounding errors of two FFT implementations.
+_MARGIN = 1e-5
+
+
+class OutOfReach(ValueError):
+    """No noise multiplier between the bounds meets the target.
+
+    Attributes:
+        at_most: ε at the most noise, the smallest target that can be met.
+        at_least: ε at the least noise, the largest target that still needs noise.
+    """
+
+    def __init__(self, message: str, at_most: float, at_least: float):
+        super().__init__(message)
+        self.at_most, self.at_least = at_most, at_least
+
+
+def noise_for(target_epsilon: float, q: float, steps: int, delta: float) -> float:
+    """:func:`scale_for` for ``steps`` equal steps: the smallest noise multiplier whose PLD ε is at most ``target_epsilon``."""
+    return scale_for(target_epsilon, (Phase(q, 1.0, steps),), delta)
+
+
+def scale_for(
+    target_epsilon: float,
+    phases: Iterable[Phase],
+    delta: float,
+    *,
+    accountant: Accountant = "pld",
+    adjacency: Adjacency = ONE,
+    group_size: int = 1,
+) -> float:
+    """Smallest factor, to 1e-3 of itself, on every noise multiplier of ``phases`` whose ε is at most ``target_epsilon``.
+
+    Rounded up to five significant digits, so that what is shown is what is used. The search runs on a coarser grid than
+    :func:`epsilon_of`, which never gives a smaller ε, so the target is never exceeded.
+
+    Raises:
+        OutOfReach: no factor that keeps every noise multiplier in [LEAST_NOISE, MOST_NOISE] meets the target, or all do.
+        ValueError: a value out of range, naming the bound.
+    """
+    if not target_epsilon > 0:
+        raise ValueError(f"target_epsilon={target_epsilon:g} must be above 0.")
+    if not math.isfinite(target_epsilon):
+        raise ValueError(f"target_epsilon={target_epsilon:g} must be a number; without a limit no noise is needed.")
+    if not LEAST_DELTA <= delta < 1:
+        raise ValueError(f"delta={delta:g} must be at least {LEAST_DELTA:g} and below 1.")
+    given = merged(phases)
+    if not given or not all(phase.noise_multiplier > 0 for phase in given):
+        raise ValueError("phases must hold steps, and every noise_multiplier must be above 0 to be scaled.")
+    return _scale(target_epsilon, given, delta, accountant, adjacency, group_size)
+
+
+@lru_cache(maxsize=1024)
+def _scale(
+    target: float, phases: Phases, delta: float, accountant: Accountant, adjacency: Adjacency, group_size: int
+) -> float:
+    from scipy.optimize import brentq
+
+    goal = target * (1 - _MARGIN)
+    noises = [phase.noise_multiplier for phase in phases]
+    bounds = LEAST_NOISE / min(noises), MOST_NOISE / max(noises)
+    if bounds[0] > bounds[1]:
+        raise ValueError(
+            f"noise multipliers from {min(noises):g} to {max(noises):g} are too far apart: scaled together they cannot all "
+            f"lie between {LEAST_NOISE:g} and {MOST_NOISE:g}."
+        )
+
+    def spent(factor: float) -> float:
+        scaled = _scaled(phases, factor)
+        if accountant == "rdp":
+            return epsilon_of(scaled, delta, accountant="rdp", adjacency=adjacency, group_size=group_size)
+        return upper_epsilon_of(scaled, delta, adjacency=adjacency, group_size=group_size)
+
+    def excess(log_factor: float) -> float:
+        return math.log(min(max(spent(math.exp(log_factor)) / goal, 1e-3), 1e6))
+
+    def out_of_reach() -> OutOfReach:
+        return _out_of_reach(target, spent(bounds[1]), spent(bounds[0]), max(noises) * bounds[1], min(noises) * bounds[0])
+
+    low, high = _bracket(excess, _guess(goal, phases, delta, group_size), *(math.log(bound) for bound in bounds))
+    if low == high:
+        raise out_of_reach()
+    factor = math.exp(brentq(excess, low, high, xtol=2e-5))
+    tick = 10.0 ** (math.floor(math.log10(factor)) - 4)
+    ticks, stride = math.ceil(factor / tick), 1
+    # The root is right to 2e-5: a tick or two settle it, or some more where the grid's spacing doubles nearby.
+    while spent(found := min(max(float(f"{ticks * tick:.5g}"), bounds[0]), bounds[1])) > goal:
+        if found == bounds[1]:
+            raise out_of_reach()
+        ticks += stride
+        stride *= 2
+    return found
+
+
+def _scaled(phases: Phases, factor: float) -> Phases:
+    """``phases`` with ``factor`` on every noise multiplier, held within the bounds against rounding."""
+    return tuple(
+        replace(phase, noise_multiplier=min(max(phase.noise_multiplier * factor, LEAST_NOISE), MOST_NOISE))
+        for phase in phases
+    )
+
+
+def _guess(goal: float, phases: Phases, delta: float, group_size: int) -> float:
+    """log of a factor near the answer, from the central limit: a loss of mean μ²/2 and deviation μ = √Σ(k·q/σ)²."""
+    reach = math.sqrt(2 * math.log(1 / delta))
+    mu = math.sqrt(reach**2 + 2 * goal) - reach
+    unit = math.sqrt(sum(phase.steps * (phase.sample_rate / phase.noise_multiplier) ** 2 for phase in phases))
+    typical = math.sqrt(total_steps(phases) / sum(phase.steps / phase.noise_multiplier**2 for phase in phases))
+    return math.log(min(max(group_size * unit / mu * typical, 4 * LEAST_NOISE), MOST_NOISE / 4) / typical)
+
+
+def _bracket(
+    excess: Callable[[float], float], start: float, bottom: float, top: float
+) -> tuple[float, float]:
+    """log factor too small and large enough, around ``start``; twice the same bound where that bound does not suffice."""
+    start, stride = min(max(start, bottom), top), 0.3
+    if excess(start) > 0:
+        low = high = start
+        while excess(high) > 0:
+            if high == top:
+                return top, top
+            low, high = high, min(high + stride, top)
+            stride *= 2
+    else:
+        low = high = start
+        while excess(low) <= 0:
+            if low == bottom:
+                return bottom, bottom
+            low, high = max(low - stride, bottom), low
+            stride *= 2
+    return low, high
+
+
+def _out_of_reach(target: float, least: float, most: float, most_noise: float, least_noise: float) -> OutOfReach:
+    if least > target * (1 - _MARGIN):
+        why = f"even noise_multiplier={most_noise:g} spends ε={least:.4g}; that is the smallest target here."
+    else:
+        why = f"noise_multiplier={least_noise:g}, next to none, spends only ε={most:.4g}; choose a target below that."
+    return OutOfReach(f"target_epsilon={target:g} cannot be met: {why}", least, most)
+
+
+def steps_within(
+    limit: float,
+    phases: Iterable[Phase],
+    delta: float,
+    *,
+    accountant: Accountant = "pld",
+    adjacency: Adjacency = ONE,
+    group_size: int = 1,
+) -> int:
+    """Most steps t of ``phases`` with ε(t) ≤ ``limit`` < ε(t + 1) by :func:`epsilon_of`; 0 where the first passes it, all
+    where none does.
+
+    Raises:
+        ValueError: a value out of range, naming the bound.
+    """
+    if not limit > 0:
+        raise ValueError(f"limit={limit:g} must be above 0.")
+    return _steps_within(limit, merged(phases), delta, accountant, adjacency, group_size)
+
+
+@lru_cache(maxsize=256)
+def _steps_within(
+    limit: float, phases: Phases, delta: float, accountant: Accountant, adjacency: Adjacency, group_size: int
+) -> int:
+    def fits(steps: int) -> bool:
+        spent = epsilon_of(
+            first_steps(phases, steps), delta, accountant=accountant, adjacency=adjacency, group_size=group_size
+        )
+        return spent <= limit
+
+    last = total_steps(phases)
+    if fits(last):
+        return last
+    low = 0
+    if accountant == "pld":
+        # The coarser grid never gives less, so what fits there fits.
+        coarse = composition_of(phases, adjacency=adjacency, group_size=group_size)
+
+        def fits_coarsely(steps: int) -> bool:
+            return coarse.worst([steps], lambda loss: loss.epsilon(delta), math.inf)[0] <= limit
+
+        low = _last(fits_coarsely, 0, last)
+        while low and not fits(low):  # by rounding alone
+            low -= 1
+    stride, high = 1, low + 1
+    while high < last and fits(high):
+        low, high = high, min(high + stride, last)
+        stride *= 2
+    return _last(fits, low, high)
+
+
+def _last(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Largest number for which ``holds``, known to hold at ``low`` and not at ``high``."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
