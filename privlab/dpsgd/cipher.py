@@ -41,7 +41,7 @@ class CipherStream:
 
     def fill(self, out: np.ndarray) -> None:
         """Overwrite ``out``, contiguous and of a 64-bit type, with random words."""
-        if self._forks != _forks and self._seed is None:
+        if self.is_forked:
             self._start()
         if len(self._zeros) < out.nbytes:
             self._zeros = bytes(out.nbytes)
@@ -53,6 +53,11 @@ class CipherStream:
         out = np.empty(count, dtype=np.uint64)
         self.fill(out)
         return out
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a child's copy that must not go on: the next words come under a new key."""
+        return self._forks != _forks and self._seed is None
 
     def uniforms(self, count: int) -> np.ndarray:
         """The next ``count`` multiples of 2⁻⁵³ in (0, 1], each equally likely, float64 (count,)."""

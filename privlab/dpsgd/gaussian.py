@@ -12,8 +12,9 @@ from torch import Tensor
 
 from privlab.dpsgd.cipher import CipherStream
 
-#: Pairs of values made at once, so that the intermediate float64 tensors stay in the processor's cache.
+#: Pairs of values in a block, few enough to stay in the processor's cache, and its random words: one and a half a pair.
 _PAIRS = 1 << 14
+_BLOCK_WORDS = _PAIRS * 3 // 2
 
 
 class NoiseSource(ABC):
@@ -65,29 +66,36 @@ class CipherNoise(IndependentNoise):
     """Noise from the stream cipher by the transform of Box and Muller (1958): √(−2·log U)·(cos V, sin V).
 
     U comes from 63 random bits, so values reach to 9.4 standard deviations (a normal value lies beyond with probability
-    5·10⁻²¹), V from 32. The logarithm is taken in float64, the rest in float32, as the result is. Made on the processor for
-    every device, with NumPy, whose calls cost less than PyTorch's where d is small.
+    5·10⁻²¹), V from 32. The logarithm is taken in float64, the rest in float32, as the result is. Values are made in blocks
+    of 32,768, ahead of their use and on the processor for every device: one call at a time costs more than its arithmetic
+    where d is small. A forked child throws its copy of a block away.
     """
 
     def __init__(self, stream: CipherStream):
         self._stream = stream
-        # Reused, because fresh memory costs as much as the arithmetic. Three halves of a word make a pair.
-        self._words = np.empty(_PAIRS * 3 // 2, dtype=np.uint64)
-        self._log = np.empty(_PAIRS)
+        self._words, self._log = np.empty(_BLOCK_WORDS, dtype=np.uint64), np.empty(_PAIRS)
+        self._block, self._taken = np.empty(0, dtype=np.float32), 0
 
     def normal(self, count: int, device: torch.device) -> Tensor:
-        pairs = (count + 1) // 2
-        out = np.empty((2, pairs), dtype=np.float32)
-        for first in range(0, pairs, _PAIRS):
-            self._fill(out[:, first : first + _PAIRS])
-        return torch.from_numpy(out.reshape(-1)[:count]).to(device)
+        if self._stream.is_forked:
+            self._block, self._taken = self._block[:0], 0
+        parts, missing = [], count
+        while True:
+            part = self._block[self._taken : self._taken + missing]
+            parts.append(part)
+            self._taken += len(part)
+            missing -= len(part)
+            if not missing:
+                break
+            self._block, self._taken = self._next_block(), 0
+        # A part of a block is never given twice, so it may be handed out without a copy.
+        return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts)).to(device)
 
-    def _fill(self, out: np.ndarray) -> None:
-        """Overwrite ``out``, float32 (2, n), n at most ``_PAIRS``."""
-        pairs = out.shape[1]
-        words = self._words[: pairs + (pairs + 1) // 2]
-        self._stream.fill(words)
-        bits, log = words[:pairs].view(np.int64), self._log[:pairs]
+    def _next_block(self) -> np.ndarray:
+        """Fresh values, float32 (2 · _PAIRS,)."""
+        self._stream.fill(self._words)
+        bits, log, out = self._words[:_PAIRS].view(np.int64), self._log, np.empty((2, _PAIRS), dtype=np.float32)
+        # log((63 bits + ½) / 2⁶³)
         bits &= 2**63 - 1
         np.copyto(log, bits)
         log += 0.5
@@ -96,20 +104,23 @@ class CipherNoise(IndependentNoise):
         radius = log.astype(np.float32)
         radius *= -2
         np.sqrt(radius, out=radius)
-        angle = words[pairs:].view(np.int32)[:pairs].astype(np.float32)
+        angle = self._words[_PAIRS:].view(np.int32).astype(np.float32)
         angle *= math.pi * 2.0**-31
         np.cos(angle, out=out[0])
         np.sin(angle, out=out[1])
         out *= radius
+        return out.reshape(-1)
 
     @property
     def state(self) -> int:
-        """Position in the random stream, for the checkpoint of a reproducible run."""
-        return self._stream.state
+        """Values given so far, for the checkpoint of a reproducible run. Raises ValueError where there is no seed."""
+        return self._stream.state // _BLOCK_WORDS * 2 * _PAIRS - len(self._block) + self._taken
 
     @state.setter
-    def state(self, state: int) -> None:
-        self._stream.state = state
+    def state(self, given: int) -> None:
+        block, self._taken = divmod(given, 2 * _PAIRS)
+        self._stream.state = block * _BLOCK_WORDS
+        self._block = self._next_block()
 
 
 def added(sums: Sequence[Tensor], noise: Tensor, scale: float) -> list[Tensor]:

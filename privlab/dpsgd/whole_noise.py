@@ -36,6 +36,8 @@ _TABLE_DIGITS = 730
 _STAIRS = SUPPORT << _STAIR_BITS
 # A word's top bits decide the stair at once in all but few cases.
 _GUIDE_BITS = 16
+# Attempts made together, so that their arrays stay in the processor's cache.
+_AT_ONCE = 1 << 14
 _UNSURE = -1
 
 
@@ -49,8 +51,9 @@ def whole_noise(stream: CipherStream, count: int, grid_bits: int = GRID_BITS) ->
     """
     found, missing = [], count
     while missing:
-        # About 1 in 160 is rejected; a few more attempts than needed make a second round rare.
-        found.append(_attempts(stream, missing + missing // 64 + 32, grid_bits)[:missing])
+        # About 1 in 160 is rejected; a few more attempts than needed make another round rare.
+        wanted = min(missing, _AT_ONCE)
+        found.append(_attempts(stream, wanted + wanted // 64 + 32, grid_bits)[:missing])
         missing -= len(found[-1])
     return found[0] if len(found) == 1 else np.concatenate([np.empty(0, dtype=np.int64), *found])
 

@@ -27,13 +27,16 @@ SOURCES = {
 
 
 class Words:
-    """A stream that gives known words."""
+    """A stream whose first words are known; the rest are 0."""
+
+    is_forked = False
 
     def __init__(self, *words: int):
         self._words = np.array(words, dtype=np.uint64)
 
     def fill(self, out: np.ndarray) -> None:
-        out[:], self._words = self._words[: len(out)], self._words[len(out) :]
+        out[:] = 0
+        out[: len(self._words)] = self._words
 
 
 @pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
@@ -109,8 +112,10 @@ def test_position_goes_on_where_it_was(protection: str) -> None:
     assert torch.equal(second.perturb(zero, 1.0)[0], expected)
 
 
-def test_forked_child_draws_other_noise() -> None:
-    source, reading_writing = noise_source("private", "none", 1, CPU, None), os.pipe()
+@pytest.mark.parametrize("protection", ["none", "rounded"])
+def test_forked_child_draws_other_noise(protection: str) -> None:
+    source, reading_writing = noise_source("private", protection, 1, CPU, None), os.pipe()
+    source.perturb([torch.zeros(16)], 1.0)  # so that noise made ahead is there to be inherited
     child = os.fork()
     if not child:
         os.write(reading_writing[1], source.perturb([torch.zeros(16)], 1.0)[0].numpy().tobytes())
@@ -127,18 +132,32 @@ def test_tail_of_cipher_noise_is_right_to_nine_deviations() -> None:
     """Words chosen for known U, angle 0: the cosine's value is the radius."""
     for exponent in range(0, 63):
         word = 1 << exponent
-        radius = CipherNoise(Words(word, 0)).normal(1, CPU).item()
+        radius = CipherNoise(Words(word)).normal(1, CPU).item()
         assert radius == pytest.approx(np.sqrt(2 * np.log(2) * (63 - exponent - np.log2(1 + 0.5 / word))), rel=3e-7)
-    assert CipherNoise(Words(0, 0)).normal(1, CPU).item() == pytest.approx(9.4193, abs=1e-4)
+    assert CipherNoise(Words(0)).normal(1, CPU).item() == pytest.approx(9.4193, abs=1e-4)
     # The largest word rounds to U = 1; nothing is ever infinite or not a number.
-    assert CipherNoise(Words(2**64 - 1, 0)).normal(1, CPU).item() == 0
+    assert CipherNoise(Words(2**64 - 1)).normal(1, CPU).item() == 0
 
 
-def test_odd_and_long_counts() -> None:
+def test_values_do_not_depend_on_how_many_are_asked_for_at_once() -> None:
+    counts = (1, 2, 3, 2**15 - 1, 2**15, 2**15 + 1, 100_001)
     source = noise_source("reproducible", "none", 1, CPU, 1)
-    for count in (1, 2, 3, 2**15 - 1, 2**15, 2**15 + 1, 100_001):
-        values = source.normal(count, CPU)
-        assert values.shape == (count,) and len(torch.unique(values)) > 0.95 * count
+    parts = [source.normal(count, CPU) for count in counts]
+    assert [len(part) for part in parts] == list(counts)
+    whole = noise_source("reproducible", "none", 1, CPU, 1).normal(sum(counts), CPU)
+    assert torch.equal(torch.cat(parts), whole)
+    assert len(torch.unique(whole)) > 0.95 * len(whole)
+
+
+@pytest.mark.parametrize("given", [0, 1, 2**15 - 1, 2**15, 2**15 + 7, 3 * 2**15])
+def test_position_is_found_in_every_block(given: int) -> None:
+    source = noise_source("reproducible", "none", 1, CPU, 1)
+    source.normal(given, CPU)
+    assert source.state == given
+    other = noise_source("reproducible", "none", 1, CPU, 1)
+    other.state = given
+    assert other.state == given
+    assert torch.equal(other.normal(40_000, CPU), source.normal(40_000, CPU))
 
 
 def test_entropy_fills_the_whole_state_of_the_plain_generator() -> None:
