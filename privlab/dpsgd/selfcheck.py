@@ -26,8 +26,8 @@ from privlab.dpsgd.step import PrivateStep
 RECORDS, NOISE_VALUES, STANDARD_ERRORS = 8, 1 << 16, 5.0
 #: Noisy counts of adaptive clipping that are measured: half the noise is always found, 8 % too little nearly always.
 COUNTS = 1 << 12
-#: Chance that a sound layer's noise, or a sound count, is refused; on each side.
-FALSE_ALARM = 1e-8
+#: Chance that sound noise of one parameter, or of the count, is refused; on each side.
+FALSE_ALARM = 1e-9
 #: Room for float32 rounding: of the sensitivity, of a gradient against the one-record reference, and of a division.
 SENSITIVITY_ROOM, GRADIENT_ROOM, DIVISION_ROOM = 1e-4, 1e-3, 1e-5
 #: Records in a physical chunk, so that the eight fall into several.
@@ -68,6 +68,7 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
     Raises:
         MechanismError: names what failed, with its value and bound, and the layer where there is one.
     """
+    step.check_what_trains()
     x, y = x[:RECORDS], y[:RECORDS]
     if step.augmentations > 1:
         x = step.make_views(x)
@@ -83,7 +84,10 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
         _refuse_poison(step, x, y)
         _refuse_realised_size(step, x, y)
         if step.adaptive:
-            _refuse_heavy_count(step, x, y)
+            # At the first bound no gradient is kept as it is, at the second each is.
+            for bound in (_short_bound(gradients), 2 * max(map(_length, gradients))):
+                with _clipped_to(step, bound):
+                    _refuse_heavy_count(step, x, y)
         noise_ratio = _noise_ratio(step)
         count_ratio = _count_noise_ratio(step) if step.adaptive else None
     step.noise.reset()
@@ -274,35 +278,35 @@ def _first_scale(bands: int) -> float:
 
 
 def _noise_ratio(step: PrivateStep) -> float:
-    plan, number, names = step.plan, step.step_number, step.gradients.layers
-    planned = plan.gradient_noise_at(number) * step.max_grad_norm
+    plan, parameters = step.plan, step.gradients.parameters
+    planned = plan.gradient_noise_at(step.step_number) * step.max_grad_norm
     unit = planned * _first_scale(plan.bands)
-    sizes = [sum(step.gradients.parameters[i].numel() for i in places) for _, places in names]
     draws = -(-NOISE_VALUES // step.dimension)
-    sums, squares = torch.zeros(len(names), dtype=torch.double), torch.zeros(len(names), dtype=torch.double)
+    total, squares = 0.0, torch.zeros(len(parameters), dtype=torch.double)
     for _ in range(draws):
         step.clear()
         step.noise.reset()
         step.perturb()
-        for layer, (_, places) in enumerate(names):
-            values = torch.cat([step.gradients.parameters[i].grad.flatten() for i in places]).cpu().double()
-            values *= plan.batch_size / unit
-            sums[layer] += values.sum()
-            squares[layer] += values.square().sum()
-    count = draws * sum(sizes)
-    ratio, mean = (squares.sum().item() / count) ** 0.5, sums.sum().item() / count
-    room, drift = STANDARD_ERRORS / (2 * count) ** 0.5, STANDARD_ERRORS / count**0.5
+        for i, p in enumerate(parameters):
+            values = p.grad.cpu().double() * plan.batch_size / unit
+            total += values.sum().item()
+            squares[i] += values.square().sum()
+    values = draws * step.dimension
+    ratio, mean = (squares.sum().item() / values) ** 0.5, total / values
+    room, drift = STANDARD_ERRORS / (2 * values) ** 0.5, STANDARD_ERRORS / values**0.5
     if not (abs(ratio - 1) <= room and abs(mean) <= drift):
         raise MechanismError(
             f"Self-check failed: the noise has {ratio:.4f} × the planned standard deviation σ·C = {planned:g} "
             f"and mean {mean:.4f}; at most {room:.2g} and {drift:.2g} away from 1 and 0 is accepted."
         )
-    for (name, _), size, total in zip(names, sizes, squares.tolist(), strict=True):
-        if not _plausible(total, draws * size):
-            raise MechanismError(
-                f"Self-check failed in layer {name}: its noise has {(total / (draws * size)) ** 0.5:.4f} × the planned "
-                f"standard deviation σ·C = {planned:g}."
-            )
+    for name, places in step.gradients.layers:
+        for i in places:
+            own, found = draws * parameters[i].numel(), squares[i].item()
+            if not _plausible(found, own):
+                raise MechanismError(
+                    f"Self-check failed in layer {name}: the noise of one of its parameters has "
+                    f"{(found / own) ** 0.5:.4f} × the planned standard deviation σ·C = {planned:g}."
+                )
     return ratio
 
 

@@ -299,6 +299,10 @@ class PrivateStep:
                     f"Gradients and the count of adaptive clipping together have σ={together:.6g} at step {number}, but the "
                     f"plan that ε is computed from says {plan.noise_multiplier_at(number):.6g}."
                 )
+        self.check_what_trains()
+
+    def check_what_trains(self) -> None:
+        """Raises MechanismError where what trains is not what was wrapped."""
         if any(p.requires_grad != trained for p, trained in self._trains):
             raise MechanismError(
                 "Which parameters train was changed after wrapping; the clip no longer covers them all."

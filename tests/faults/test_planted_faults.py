@@ -1,0 +1,476 @@
+"""Broken mechanisms, each planted in the real code, each caught; and their sound twins, which pass.
+
+``docs/privacy.md`` lists which check catches which fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import MethodType
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from privlab.config.schedule import Schedule
+from privlab.dpsgd import correlated
+from privlab.dpsgd.adaptive import QuantileClip
+from privlab.dpsgd.augment import view_generator, views
+from privlab.dpsgd.cipher import CipherStream
+from privlab.dpsgd.clipping import Clipping
+from privlab.dpsgd.clock import PhaseClock
+from privlab.dpsgd.gradients import Chunk, GhostGradients, HooksGradients
+from privlab.dpsgd.guards import MechanismError
+from privlab.dpsgd.noise import noise_source
+from privlab.dpsgd.sampling import PoissonSampler
+from privlab.dpsgd.selfcheck import self_check
+from privlab.dpsgd.step import PrivateStep, _NoisyOptimizer
+from privlab.privacy.plan import AdaptiveClip, PrivacyPlan
+
+CPU = torch.device("cpu")
+FLAT = PrivacyPlan(records=2000, batch_size=100, steps=40, noise_multiplier=1.2, max_grad_norm=0.5, delta=1e-5)
+PER_LAYER = replace(FLAT, clipping="per-layer")
+AUTOMATIC = replace(FLAT, clipping="automatic", stability=0.01)
+ADAPTIVE = replace(FLAT, clipping="adaptive", adaptive=AdaptiveClip(quantile=0.5, rate=0.2, count_noise=5.0))
+SCHEDULED = replace(FLAT, clip_schedule=Schedule("linear", 0.5), noise_schedule=Schedule("step", 2.0, 4))
+BANDED = replace(FLAT, bands=4)
+
+
+def records(n: int = 2000) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(n, 1, 8, 8, generator=generator), torch.randint(0, 4, (n,), generator=generator)
+
+
+def network(norm: Callable[[], nn.Module] = lambda: nn.GroupNorm(2, 4)) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, stride=2),
+            norm(),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(36, 16),
+            nn.Tanh(),
+            nn.Linear(16, 4),
+        )
+
+
+def make(
+    plan: PrivacyPlan = FLAT, method: str = "hooks", augmentations: int = 1, model: nn.Module | None = None
+) -> PrivateStep:
+    model = model or network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    noise = noise_source("reproducible", "none", plan.bands, CPU, 7)
+    return PrivateStep(
+        model,
+        plan,
+        method,
+        optimizer,
+        noise,
+        16,
+        augmentations,
+        views,
+        view_generator(CPU, 1) if augmentations > 1 else None,
+    )
+
+
+def train(step: PrivateStep, steps: int = 3, sample_rate: float | None = None) -> PrivateStep:
+    sampler = PoissonSampler(2000, sample_rate or step.plan.sample_rate, CipherStream(5, "batches"))
+    x, y = records()
+    for _ in range(steps):
+        step.run(x, y, torch.from_numpy(sampler.draw()), PhaseClock(CPU))
+    return step
+
+
+def check_and_train(step: PrivateStep, steps: int = 3) -> None:
+    """What every run does: the self-check, then steps that check themselves."""
+    self_check(step, *records(12))
+    train(step, steps)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A broken mechanism.
+
+    Attributes:
+        name: what is broken, as in docs/privacy.md.
+        words: how the error that catches it begins to explain itself.
+        plant: breaks the code.
+        make: builds the step, with and without the fault.
+    """
+
+    name: str
+    words: str
+    plant: Callable[[pytest.MonkeyPatch], None]
+    make: Callable[[], PrivateStep] = make
+
+
+def noise_halved(patch: pytest.MonkeyPatch) -> None:
+    sound = _NoisyOptimizer.add_noise
+
+    def add_noise(self: _NoisyOptimizer) -> None:
+        source, self.source = self.source, _Scaled(self.source, 0.5)
+        sound(self)
+        self.source = source
+
+    patch.setattr(_NoisyOptimizer, "add_noise", add_noise)
+
+
+class _Scaled:
+    def __init__(self, source, factor: float):
+        self._source, self._factor = source, factor
+
+    def perturb(self, sums, std: float):
+        return self._source.perturb(sums, std * self._factor)
+
+
+def last_layer_without_noise(patch: pytest.MonkeyPatch) -> None:
+    sound = _NoisyOptimizer.add_noise
+
+    def add_noise(self: _NoisyOptimizer) -> None:
+        sound(self)
+        *_, last = self.params
+        last.grad = last.summed_grad.clone()
+
+    patch.setattr(_NoisyOptimizer, "add_noise", add_noise)
+
+
+def noise_for_each_chunk(patch: pytest.MonkeyPatch) -> None:
+    sound = _NoisyOptimizer.accumulate
+
+    def accumulate(self: _NoisyOptimizer) -> None:
+        for p, noisy in zip(self.params, self.source.perturb([p.grad for p in self.params], 0.3), strict=True):
+            p.grad = noisy
+        sound(self)
+
+    patch.setattr(_NoisyOptimizer, "accumulate", accumulate)
+
+
+def no_clip(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Clipping, "factors", lambda self, norms, bound: torch.ones_like(norms))
+
+
+def clip_of_the_mean(patch: pytest.MonkeyPatch) -> None:
+    """What Opacus 1.6.0's adaptive engine amounts to."""
+
+    def clip(self: HooksGradients) -> Chunk:
+        means = [p.grad_sample.sum(0) for p in self.parameters]
+        factor = self.max_grad_norm / torch.cat([m.flatten() for m in means]).norm() * len(self._losses)
+        for p, mean in zip(self.parameters, means, strict=True):
+            p.grad, p.grad_sample = mean * factor.clamp(max=1), None
+        return Chunk(self._losses, self._losses, self._losses > 0, 0)
+
+    patch.setattr(HooksGradients, "clip", clip)
+
+
+def clip_schedule_for_the_noise_only(patch: pytest.MonkeyPatch) -> None:
+    """What Opacus 1.6.0's clip schedulers do in ghost mode."""
+    sound = PrivateStep._aim
+
+    def aim(self: PrivateStep) -> None:
+        clip = self.gradients.max_grad_norm
+        sound(self)
+        self.gradients.max_grad_norm = clip
+
+    patch.setattr(PrivateStep, "_aim", aim)
+
+
+def noise_schedule_not_followed(patch: pytest.MonkeyPatch) -> None:
+    sound = PrivateStep._aim
+
+    def aim(self: PrivateStep) -> None:
+        sound(self)
+        self.optimizer.noise_multiplier = self.plan.noise_multiplier
+
+    patch.setattr(PrivateStep, "_aim", aim)
+
+
+def realised_size(patch: pytest.MonkeyPatch) -> None:
+    sound, counts = HooksGradients.differentiate, []
+
+    def differentiate(self: HooksGradients, x: Tensor, y: Tensor) -> None:
+        counts.append(len(y))
+        sound(self, x, y)
+
+    def scale_grad(self: _NoisyOptimizer) -> None:
+        for p in self.params:
+            p.grad /= max(1, sum(counts))
+        counts.clear()
+
+    patch.setattr(HooksGradients, "differentiate", differentiate)
+    patch.setattr(_NoisyOptimizer, "scale_grad", scale_grad)
+
+
+def sum_survives_a_stop(patch: pytest.MonkeyPatch) -> None:
+    """``summed_grad`` outlives ``zero_grad``, as in Opacus after a stop inside a logical batch."""
+
+    def clear(self: PrivateStep) -> None:
+        for p in self.gradients.parameters:
+            p.grad = None
+            if getattr(p, "summed_grad", None) is None:
+                p.summed_grad = torch.zeros_like(p)
+            p.summed_grad = p.summed_grad.clone()
+
+    patch.setattr(PrivateStep, "clear", clear)
+
+
+def count_not_paid_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(AdaptiveClip, "gradient_noise", lambda self, sigma: sigma)
+
+
+def count_without_noise(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(QuantileClip, "count_noise", property(lambda self: 1e-3, lambda self, value: None), raising=False)
+
+
+def count_of_records_doubled(patch: pytest.MonkeyPatch) -> None:
+    def heavy(chunks, device: torch.device) -> Tensor:
+        return torch.tensor([float(sum((~chunk.shortened).sum() for chunk in chunks))])
+
+    patch.setattr("privlab.dpsgd.adaptive.count", heavy)
+    patch.setattr("privlab.dpsgd.selfcheck.count", heavy)
+
+
+def nan_let_through(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Tensor, "isfinite", lambda t: torch.ones(t.shape, dtype=torch.bool))
+
+
+def each_layer_with_the_whole_bound(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Clipping, "bound", lambda self, bound, parts: bound)
+
+
+def per_layer_noise_of_one_layer(patch: pytest.MonkeyPatch) -> None:
+    """Noise σ·C/√L, as if each layer were released by itself and the others did not count."""
+    sound = _NoisyOptimizer.add_noise
+
+    def add_noise(self: _NoisyOptimizer) -> None:
+        source, self.source = self.source, _Scaled(self.source, 4**-0.5)
+        sound(self)
+        self.source = source
+
+    patch.setattr(_NoisyOptimizer, "add_noise", add_noise)
+
+
+def automatic_without_normalisation(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Clipping, "factors", lambda self, norms, bound: bound / (torch.zeros_like(norms) + 1.0))
+
+
+def views_clipped_one_by_one(patch: pytest.MonkeyPatch) -> None:
+    sound = HooksGradients.clip
+
+    def clip(self: HooksGradients) -> Chunk:
+        count, self.views = self.views, 1
+        try:
+            return sound(self)
+        finally:
+            self.views = count
+
+    patch.setattr(HooksGradients, "clip", clip)
+    patch.setattr("privlab.dpsgd.gradients._over_views", lambda values, views: values)
+
+
+def ghost_norms_of_the_last_layer_only(patch: pytest.MonkeyPatch) -> None:
+    sound = GhostGradients._first_pass
+
+    def first_pass(self: GhostGradients, x: Tensor, y: Tensor) -> None:
+        sound(self, x, y)
+        self._norms = torch.stack([p._norm_sample for p in self.parameters[-2:]]).norm(dim=0)
+
+    patch.setattr(GhostGradients, "_first_pass", first_pass)
+
+
+def scrambled_convolution_gradients(patch: pytest.MonkeyPatch) -> None:
+    """As Opacus 1.6.0 makes them on channels_last inputs."""
+    sound = HooksGradients.differentiate
+
+    def differentiate(self: HooksGradients, x: Tensor, y: Tensor) -> None:
+        sound(self, x, y)
+        first = self.parameters[0]
+        first.grad_sample = first.grad_sample.flip(-1)
+
+    patch.setattr(HooksGradients, "differentiate", differentiate)
+
+
+def column_norm_above_one(patch: pytest.MonkeyPatch) -> None:
+    sound = correlated.strategy
+    patch.setattr(correlated, "strategy", lambda bands: sound(bands) / sound(bands)[0])
+
+
+def layer_thawed_after_wrapping(patch: pytest.MonkeyPatch) -> None:
+    sound = PrivateStep.__init__
+
+    def init(self: PrivateStep, model: nn.Module, *args, **options) -> None:
+        model[0].requires_grad_(False)
+        sound(self, model, *args, **options)
+        model[0].requires_grad_(True)
+
+    patch.setattr(PrivateStep, "__init__", init)
+
+
+FAULTS = [
+    Fault("noise halved", r"the noise has 0\.(49|50)", noise_halved),
+    Fault(
+        "one layer without noise",
+        r"in layer 6 \(Linear\): the noise of one of its parameters has 0\.0000",
+        last_layer_without_noise,
+    ),
+    Fault("noise once per physical batch", "Self-check failed", noise_for_each_chunk),
+    Fault("no clip", "moved the clipped sum by .* more than C", no_clip),
+    Fault("no clip, ghost", "moved the clipped sum by .* more than C", no_clip, lambda: make(method="ghost")),
+    Fault("clip of the mean", "moved the clipped sum by .* more than C", clip_of_the_mean),
+    Fault(
+        "C of the schedule not followed",
+        "max_grad_norm of the clip is .* at step 2",
+        clip_schedule_for_the_noise_only,
+        lambda: make(SCHEDULED, "ghost"),
+    ),
+    Fault(
+        "σ of the schedule not followed",
+        "noise_multiplier is 1.2 at step 11",
+        noise_schedule_not_followed,
+        lambda: make(SCHEDULED, "ghost"),
+    ),
+    Fault("realised-size normalisation", "was divided by .* not by the expected batch size 100", realised_size),
+    Fault("leak across a stop", "Self-check failed", sum_survives_a_stop),
+    Fault("adaptive quantile uncounted", "together have σ=", count_not_paid_for, lambda: make(ADAPTIVE)),
+    Fault(
+        "adaptive count without noise", "noise on the count of adaptive", count_without_noise, lambda: make(ADAPTIVE)
+    ),
+    Fault(
+        "adaptive count too sensitive",
+        "moved the count of adaptive clipping",
+        count_of_records_doubled,
+        lambda: make(ADAPTIVE),
+    ),
+    Fault("NaN record let through", "a record that is not a number", nan_let_through),
+    Fault(
+        "each layer with the whole C",
+        "moved the clipped sum by",
+        each_layer_with_the_whole_bound,
+        lambda: make(PER_LAYER),
+    ),
+    Fault(
+        "per-layer noise scaled wrongly",
+        r"the noise has 0\.(49|50)",
+        per_layer_noise_of_one_layer,
+        lambda: make(PER_LAYER),
+    ),
+    Fault(
+        "automatic without normalisation",
+        "moved the clipped sum by",
+        automatic_without_normalisation,
+        lambda: make(AUTOMATIC, "ghost"),
+    ),
+    Fault(
+        "views clipped one by one and summed",
+        "Self-check failed",
+        views_clipped_one_by_one,
+        lambda: make(augmentations=3),
+    ),
+    Fault(
+        "ghost norms of some layers only",
+        "moved the clipped sum",
+        ghost_norms_of_the_last_layer_only,
+        lambda: make(method="ghost"),
+    ),
+    Fault("wrong gradients of one layer", r"in layer 0 \(Conv2d\)", scrambled_convolution_gradients),
+    Fault(
+        "correlated noise with columns above 1",
+        "× the planned standard deviation",
+        column_norm_above_one,
+        lambda: make(BANDED),
+    ),
+    Fault("layer thawed after wrapping", "changed after wrapping", layer_thawed_after_wrapping),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_fault_is_caught(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault.plant(monkeypatch)
+    with pytest.raises(MechanismError, match=fault.words):
+        check_and_train(fault.make(), steps=12)
+
+
+@pytest.mark.parametrize("method", ["hooks", "ghost"])
+@pytest.mark.parametrize(
+    "plan", [FLAT, AUTOMATIC, ADAPTIVE, SCHEDULED, BANDED], ids=["flat", "automatic", "adaptive", "scheduled", "banded"]
+)
+def test_sound_twin_passes(plan: PrivacyPlan, method: str) -> None:
+    check_and_train(make(plan, method), steps=12)
+
+
+def test_sound_twin_passes_by_layer_and_with_views() -> None:
+    check_and_train(make(PER_LAYER))
+    check_and_train(make(augmentations=3))
+    check_and_train(make(PER_LAYER, augmentations=2))
+
+
+def test_steps_beyond_the_plan_are_refused() -> None:
+    train(make(replace(FLAT, steps=4)), 4)
+    with pytest.raises(MechanismError, match="Step 5 comes after the 4 steps"):
+        train(make(replace(FLAT, steps=4)), 5)
+
+
+def test_understated_sample_rate_is_refused() -> None:
+    train(make(), 40, FLAT.sample_rate)
+    with pytest.raises(MechanismError, match="its sample rate is above that of the plan"):
+        train(make(), 40, 1.3 * FLAT.sample_rate)
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.SyncBatchNorm])
+def test_batchnorm_is_refused(kind: type[nn.Module]) -> None:
+    make(model=network())
+    with pytest.raises(MechanismError, match=r"mixes the records of a batch.*use GroupNorm"):
+        make(model=network(lambda: kind(4)))
+
+
+@pytest.mark.parametrize("policy", ["private", "plain", "reproducible"])
+def test_seeded_noise_is_told_from_secret_noise(policy: str) -> None:
+    """Two sources made alike give the same noise only under the policy whose label says so."""
+    first, second = (noise_source(policy, "none", 1, CPU, 5).perturb([torch.zeros(50)], 1.0)[0] for _ in range(2))
+    assert torch.equal(first, second) == (policy == "reproducible")
+
+
+def moves(step: PrivateStep, count: int) -> np.ndarray:
+    """What ``count`` steps release from an empty batch, in units of the planned σ·C/B."""
+    found = []
+    for _ in range(count):
+        before = torch.cat([p.detach().flatten() for p in step.gradients.parameters])
+        step.run(*records(1), torch.arange(0), PhaseClock(CPU))
+        found.append(before - torch.cat([p.detach().flatten() for p in step.gradients.parameters]))
+    return torch.stack(found).numpy() * FLAT.batch_size / (0.1 * FLAT.noise_multiplier * FLAT.max_grad_norm)
+
+
+def looks_right(values: np.ndarray) -> bool:
+    """χ² test of the noise's deviation; refuses sound noise once in 10⁹ times."""
+    squares = float(np.square(values, dtype=np.float64).sum())
+    return min(stats.chi2.cdf(squares, values.size), stats.chi2.sf(squares, values.size)) > 5e-10
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.0, 1.1])
+def test_released_noise_shows_its_scale(factor: float) -> None:
+    """With 22,000 values 10 % too little or too much is 21 standard errors away."""
+    step = make()
+    step.optimizer.source = _Scaled(step.noise, factor)
+    assert looks_right(moves(step, 30)) == (factor == 1.0)
+
+
+def test_noise_again_at_each_chunk_of_a_step_shows() -> None:
+    """The same fault outside of what the self-check sees: in the loop over steps."""
+    step = make()
+    sound = step.perturb
+
+    def perturb(self: PrivateStep) -> None:
+        sound()
+        for p, noisy in zip(
+            self.gradients.parameters,
+            self.noise.perturb([p.grad for p in self.gradients.parameters], 0.006),
+            strict=True,
+        ):
+            p.grad = noisy
+
+    step.perturb = MethodType(perturb, step)
+    assert not looks_right(moves(step, 10))
+    assert looks_right(moves(make(), 10))
