@@ -327,6 +327,12 @@ class PrivacyConfig(Section):
             raise _refuse(
                 "privacy.clipping", "clipping=adaptive without noise: its count is only private with noise; choose flat."
             )
+        if self.protection == "rounded" and self.randomness == "plain":
+            raise _refuse(
+                "privacy.protection",
+                "protection=rounded with randomness=plain: whole-number noise comes from the stream cipher only; choose "
+                "randomness=private.",
+            )
         if self.bands > 1:
             clash = (
                 "clipping=adaptive" * (self.clipping == "adaptive")

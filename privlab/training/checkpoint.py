@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -45,7 +44,7 @@ class Checkpoint:
         optimizer: the optimiser's tensors by parameter name, then by key (``momentum_buffer`` …).
         average: running sums of the weight average by parameter name; empty if off.
         clip: C of the step to come, where it is learnt (a released number); None elsewhere.
-        batch_stream, noise_stream: states of the random streams; None in a private run (see above).
+        batch_stream, noise_stream: places in the random streams, as plain values; None in a private run (see above).
     """
 
     config: RunConfig
@@ -56,8 +55,8 @@ class Checkpoint:
     optimizer: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
     clip: float | None = None
-    batch_stream: dict[str, Any] | None = None
-    noise_stream: dict[str, Any] | None = None
+    batch_stream: int | None = None
+    noise_stream: int | None = None
 
     def to_bytes(self) -> bytes:
         """One safetensors file; :meth:`from_bytes` gives back an equal checkpoint."""

@@ -143,8 +143,9 @@ class Trainer:
             for name, total in self._average.sums.items():
                 total.copy_(checkpoint.average[name])
         if self._keeps_streams:
-            if checkpoint.batch_stream is None or checkpoint.noise_stream is None:
-                raise CheckpointError("The checkpoint of a reproducible run lacks its random streams.")
+            places = (checkpoint.batch_stream, checkpoint.noise_stream)
+            if not all(isinstance(place, int) for place in places):
+                raise CheckpointError("The checkpoint lacks its places in this version's random streams; clone the run.")
             self._sampler.state = checkpoint.batch_stream
             self._noise.state = checkpoint.noise_stream
         self._step.go_on_from(checkpoint.step, checkpoint.clip)

@@ -92,3 +92,8 @@ def test_correlated_noise_refuses_what_its_accounting_does_not_cover(clash):
 def test_adaptive_clipping_needs_noise():
     with pytest.raises(ConfigError, match="clipping=adaptive without noise"):
         privacy(clipping="adaptive", noise_multiplier=0.0)
+
+
+def test_rounded_noise_comes_from_the_cipher():
+    with pytest.raises(ConfigError, match="rounded with randomness=plain"):
+        privacy(protection="rounded", randomness="plain")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 
 from privlab.config import TrainingConfig
@@ -44,7 +46,7 @@ def test_its_state_comes_back():
     optimizer.step()
     twin = torch.ones(3, requires_grad=True)
     again = optimizer_for([twin], TrainingConfig(optimizer="adam-bc", learning_rate=0.1))
-    again.load_state_dict(optimizer.state_dict())
+    again.load_state_dict(deepcopy(optimizer.state_dict()))
     twin.data.copy_(parameter.data)
     for one, other in ((optimizer, parameter), (again, twin)):
         one.noise_variance, other.grad = 0.01, torch.full((3,), 0.5)
