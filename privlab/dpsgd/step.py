@@ -77,7 +77,8 @@ class PrivateStep:
         method: ``hooks`` or ``ghost``.
         optimizer: updates ``model``'s trainable parameters.
         noise: where noise comes from.
-        physical_batch_size: most records in memory at once, fewer where that is faster; does not change the result.
+        physical_batch_size: most rows (records times views) in memory at once, fewer where that is faster; changes nothing
+            but which random views are drawn.
         augmentations: K, views of each record whose gradients are averaged before the clip.
         views: makes them; needed where K > 1.
         generator: the views' randomness; each step's views follow from its seed and the step's number.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from privlab.config.schedule import Schedule
 from privlab.dpsgd.cipher import CipherStream
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.diagnostics import Diagnostics
 from privlab.dpsgd.gaussian import CipherNoise
-from privlab.dpsgd.guards import MechanismError
+from privlab.dpsgd.guards import BatchSizes, MechanismError
 from privlab.dpsgd.selfcheck import self_check
 from privlab.dpsgd.step import PrivateStep
 from privlab.metrics import METRICS, PHASES
@@ -210,3 +212,80 @@ def test_diagnostics_leave_out_what_has_no_meaning(plan: PrivacyPlan, absent: se
     assert not absent & notes.collect().keys()
     notes.add(moved(step, torch.arange(0))[1])
     assert notes.collect().keys() == {"batch_size", "non_finite", "noise_multiplier"} | ({"max_grad_norm"} - absent)
+
+
+SCHEDULED = replace(PLAN, clip_schedule=Schedule("linear", 0.2), noise_schedule=Schedule("custom", custom=((3, 2.0),)))
+
+
+@pytest.mark.parametrize("method", ["hooks", "ghost"])
+def test_clip_and_noise_follow_their_schedules(method: str) -> None:
+    step, notes = make(SCHEDULED, method), Diagnostics(SCHEDULED, network_size())
+    source = noise(7)
+    for number, (clip, sigma) in enumerate([(0.4, 1.5), (0.32, 1.5), (0.24, 3.0), (0.16, 3.0), (0.08, 3.0)], start=1):
+        assert step.step_number == number and step.noise_std == pytest.approx(clip * sigma)
+        update, report = moved(step, torch.arange(0))
+        torch.testing.assert_close(update * 10, clip * sigma * source.normal(step.dimension, CPU), rtol=1e-4, atol=1e-6)
+        assert (report.max_grad_norm, report.noise_multiplier) == pytest.approx((clip, sigma))
+        notes.add(report)
+        found = notes.collect()
+        assert (found["max_grad_norm"], found["noise_multiplier"]) == pytest.approx((clip, sigma))
+    step.go_on_from(3, None)
+    assert step.noise_std == pytest.approx(0.16 * 3) and step.clip_state is None
+
+
+def network_size() -> int:
+    return sum(p.numel() for p in network().parameters())
+
+
+def test_clipped_sum_shrinks_with_the_schedule_of_c() -> None:
+    """Far below the gradients' lengths the sum is proportional to C."""
+    x, y = records()
+    step = make(replace(SCHEDULED, max_grad_norm=1e-3))
+    first = step.clipped_sum(x[:20], y[:20])
+    step.go_on_from(4, None)
+    torch.testing.assert_close(step.clipped_sum(x[:20], y[:20]), 0.2 * first, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("clipping", ["flat", "per-layer", "automatic"])
+def test_every_coordinate_gets_the_same_noise(clipping: str) -> None:
+    plan = replace(PLAN, clipping=clipping)
+    update, _ = moved(make(plan, "hooks"), torch.arange(0))
+    torch.testing.assert_close(update, 0.6 * noise(7).normal(network_size(), CPU) / 10)
+
+
+def test_plan_that_is_not_private_may_train_on() -> None:
+    step = make(PLAIN)
+    step.go_on_from(5, None)
+    moved(step, torch.arange(90))
+
+
+def test_more_records_than_chance_explains_end_the_run() -> None:
+    sizes = BatchSizes(100, bands=1)
+    rng = np.random.default_rng(0)
+    for drawn in rng.binomial(10_000, 0.01, 500):
+        sizes.add(int(drawn))
+    with pytest.raises(
+        MechanismError, match=r"drew [\d,]+ records in \d+ steps, more than [\d,]+: its sample rate is above"
+    ):
+        for drawn in rng.binomial(10_000, 0.012, 500):
+            sizes.add(int(drawn))
+
+
+@pytest.mark.parametrize("physical", [1, 3, 16])
+@pytest.mark.parametrize("method", ["hooks", "ghost"])
+def test_self_check_leaves_the_step_as_it_was(method: str, physical: int) -> None:
+    step = make(PLAN, method, physical)
+    self_check(step, *records())
+    assert step.physical_batch_size == physical and step.step_number == 1
+    assert step.optimizer.source is step.noise and step.gradients.max_grad_norm == 0.4
+    assert all(p.grad is None and not p.summed_grad.any() for p in step.gradients.parameters)
+    fresh = make(PLAN, method, physical)
+    fresh.noise.state = step.noise.state
+    torch.testing.assert_close(moved(step, torch.arange(12))[0], moved(fresh, torch.arange(12))[0])
+
+
+def test_self_check_takes_the_same_noise_every_time() -> None:
+    first, second = make(), make()
+    for step in (first, second):
+        self_check(step, *records())
+    assert first.noise.state == second.noise.state > 0
