@@ -14,8 +14,8 @@ class PoissonSampler:
 
     The gap between two members of a batch is geometric with parameter q, so drawing gaps and summing them gives the same
     distribution as N coin flips at the cost of q·N draws. A gap is ⌊log U / log(1 − q)⌋ + 1 with U a multiple of 2⁻⁵³ in
-    (0, 1], which gives every flip its probability to within 2⁻⁵². Batches are independent of each other (the sampler has no
-    memory besides the random stream), may be empty and are never cut or filled up to a size.
+    (0, 1], which gives each gap its probability to within 2⁻⁵¹; ε does not count that difference. Batches are independent of
+    each other (the sampler has no memory besides the random stream), may be empty and are never cut or filled up to a size.
 
     Args:
         records: N.
