@@ -24,17 +24,16 @@ Problems = Mapping[str, list[str]]
 def form(values: Mapping[str, Any], problems: Problems) -> None:
     """Draw every field with its problem below it; expert settings are folded away, and unfold where one is refused."""
     for section, title in SECTIONS.items():
-        paths = [p for p in SETTINGS if p.startswith(f"{section}.") and not SETTINGS[p].knob.expert]
+        declared = [p for p in SETTINGS if p.startswith(f"{section}.") and _applies(p, values)]
+        plain = [path for path in declared if not SETTINGS[path].knob.expert]
+        expert = [path for path in declared if SETTINGS[path].knob.expert]
         heading = _TOGETHER.get(section, title)
-        if paths and heading:
+        if plain and heading:
             st.subheader(f"{heading}", anchor=False)
-        _fields([path for path in paths if _applies(path, values)], values, problems)
-    for section, title in SECTIONS.items():
-        expert = [p for p in SETTINGS if p.startswith(f"{section}.") and SETTINGS[p].knob.expert]
-        shown = [path for path in expert if _applies(path, values)]
-        if shown:
-            with st.expander(f"More on {title.lower()}", expanded=any(path in problems for path in shown)):
-                _fields(shown, values, problems)
+        _fields(plain, values, problems)
+        if expert:
+            with st.expander(f"More on {title.lower()}", expanded=any(path in problems for path in expert)):
+                _fields(expert, values, problems)
     _fields(["name"], values, problems)
 
 
