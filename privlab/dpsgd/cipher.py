@@ -61,7 +61,10 @@ class CipherStream:
 
     def uniforms(self, count: int) -> np.ndarray:
         """The next ``count`` multiples of 2⁻⁵³ in (0, 1], each equally likely, float64 (count,)."""
-        return ((self.words(count) >> np.uint64(11)) + np.uint64(1)) * 2.0**-53
+        words = self.words(count)
+        words >>= np.uint64(11)
+        words += np.uint64(1)
+        return words * 2.0**-53
 
     @property
     def state(self) -> int:

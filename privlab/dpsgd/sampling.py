@@ -101,11 +101,15 @@ def _members(count: int, q: float, flips: CipherStream) -> np.ndarray:
     # Enough gaps to pass the last record nearly always; the loop covers the rest.
     at_once = int(mean + 4 * math.sqrt(mean) + 8)
     while last < count:
-        gaps = np.floor(np.log(flips.uniforms(at_once)) / scale)
-        places = last + np.cumsum(np.minimum(gaps, count).astype(np.int64) + 1)
-        found.append(places)
+        gaps = np.log(flips.uniforms(at_once))
+        gaps /= scale
+        # Turning into whole numbers is the floor; cut first, for a gap may be beyond them.
+        places = np.minimum(gaps, count, out=gaps).astype(np.int64)
+        places += 1
+        places[0] += last
+        found.append(np.cumsum(places, out=places))
         last = int(places[-1])
-    batch = np.concatenate(found)
+    batch = found[0] if len(found) == 1 else np.concatenate(found)
     return batch[: np.searchsorted(batch, count)]
 
 
