@@ -99,7 +99,7 @@ def trade_off_figure(
             text=[mark.label if log or mark.false_positive_rate > 0.02 else "" for mark in marks],
             hovertext=[mark.label for mark in marks],
             mode="markers+text",
-            textposition=["top left" if mark.false_positive_rate > 0.02 else "middle right" for mark in marks],
+            textposition="top left",
             marker={"size": 10, "symbol": "diamond", "color": COLOURS[0]},
             cliponaxis=False,
             showlegend=False,

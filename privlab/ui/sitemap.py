@@ -23,6 +23,10 @@ def compare() -> st.Page:
     return st.Page(_FOLDER / "compare.py", title="Compare", url_path="compare")
 
 
+def budget() -> st.Page:
+    return st.Page(_FOLDER / "budget.py", title="Budget", url_path="budget")
+
+
 def link_to_run(run_id: str, label: str, help: str | None = None) -> None:
     """A link to the page of one run."""
     st.page_link(run(), label=label, query_params={"run": run_id}, help=help)

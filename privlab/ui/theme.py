@@ -69,6 +69,20 @@ button[data-variant="segmented_control"][data-selected] p { font-weight: 700; fi
 .st-key-run-list, .st-key-run-list [data-testid="stVerticalBlock"] { gap: 0.1rem; }
 .st-key-run-list button { min-height: 2rem; padding: 0.1rem 0.7rem; }
 
+/* The Budget page: the answer is large, and stands in its field's place like a value in a field. */
+.st-key-answer [data-testid="stMetricValue"] { font-size: 2.6rem; line-height: 1.15; }
+.st-key-answer-facts, .st-key-explorer-facts { column-gap: 1.75rem; }
+.st-key-answer-facts > div, .st-key-explorer-facts > div { width: auto !important; flex: 0 0 auto !important; }
+.st-key-explorer-answer [data-testid="stMetricValue"], .st-key-answer-facts [data-testid="stMetricValue"] {
+  font-size: 1.3rem; }
+.st-key-found { gap: 0.25rem; }
+.st-key-found p { font-size: 0.875rem; }
+.st-key-found [data-testid="stElementContainer"]:last-child p { font-size: 1rem; line-height: 2.4rem; padding-left: 0.75rem;
+  border-left: 0.25rem solid var(--st-primary-color, currentColor); }
+.st-key-accountant-words { gap: 0.2rem; }
+.st-key-budget-fields [data-testid="stAlertContainer"] { padding: 0.3rem 0.6rem; min-height: 0; }
+.st-key-budget-fields [data-testid="stAlertContainer"] p { font-size: 0.9rem; }
+
 /* A problem stands directly below its field and takes no more room than its words. */
 .st-key-settings [data-testid="stAlertContainer"] { padding: 0.3rem 0.6rem; min-height: 0; }
 .st-key-settings [data-testid="stAlertContainer"] p { font-size: 0.9rem; }
