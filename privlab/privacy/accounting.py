@@ -71,13 +71,15 @@ def upper_epsilon_of(
     *,
     adjacency: Adjacency = ONE,
     group_size: int = 1,
+    preview: bool = False,
 ) -> float:
     """Upper bound of the PLD ε in a few milliseconds a distinct step, for a form: never below :func:`epsilon_of`, above it
-    by some 5e-5·ε, or up to 1e-3·ε where steps are very many and the noise small.
+    by some 5e-5·ε, or up to 1e-3·ε where steps are very many and the noise small. With ``preview`` it takes half as long
+    and stands above by some 1e-3·ε.
 
     inf where ε is in the tens of thousands. Raises ValueError as :func:`epsilon_of`.
     """
-    return _upper_epsilon(_checked(phases, delta), delta, adjacency, group_size)
+    return _upper_epsilon(_checked(phases, delta), delta, adjacency, group_size, preview)
 
 
 def delta_of(
@@ -248,16 +250,25 @@ def _epsilon_in_order(
     return float(composition.worst([steps], lambda loss: loss.epsilon(delta), math.inf)[0])
 
 
-def _upper_epsilon(phases: Phases, delta: float, adjacency: Adjacency, group_size: int) -> float:
-    return _upper_epsilon_in_order(_gathered(phases), delta, adjacency, group_size)
+def _upper_epsilon(
+    phases: Phases, delta: float, adjacency: Adjacency, group_size: int, preview: bool = False
+) -> float:
+    return _upper_epsilon_in_order(_gathered(phases), delta, adjacency, group_size, preview)
 
 
 @lru_cache(maxsize=1024)
-def _upper_epsilon_in_order(phases: Phases, delta: float, adjacency: Adjacency, group_size: int) -> float:
+def _upper_epsilon_in_order(
+    phases: Phases, delta: float, adjacency: Adjacency, group_size: int, preview: bool
+) -> float:
     if _noiseless(phases):
         return math.inf
-    losses = _losses(phases, adjacency, group_size)
-    return max((loss.epsilon(delta) for loss in losses), default=math.inf)
+    if not preview:
+        losses = _losses(phases, adjacency, group_size)
+        return max((loss.epsilon(delta) for loss in losses), default=math.inf)
+    steps = total_steps(phases)
+    grid = _afforded(_PREVIEW, phases, group_size)
+    composition = Composition(phases, _pairs(phases, adjacency, group_size), grid, steps)
+    return float(composition.worst([steps], lambda loss: loss.epsilon(delta), math.inf)[0])
 
 
 @lru_cache(maxsize=4)
@@ -285,7 +296,7 @@ def _curve(
     else:
         last = max(steps)
         if preview:
-            total = _upper_epsilon(phases, delta, adjacency, group_size)
+            total = _upper_epsilon(phases, delta, adjacency, group_size, True)
         else:
             total = _epsilon(phases, delta, accountant, adjacency, group_size)
         found = np.full(len(steps), total)

@@ -19,9 +19,12 @@ from privlab.privacy.accounting import (
 )
 from privlab.privacy.pair import Adjacency
 from privlab.privacy.phases import Phase, Phases, first_steps, merged, total_steps
+from privlab.privacy.roots import crossing
 
 #: Share of the target left free, above the rounding errors of two FFT implementations.
 _MARGIN = 1e-5
+#: Most different noises, for one sampling rate, while a factor is searched.
+_CONDENSED = 6
 
 
 class OutOfReach(ValueError):
@@ -67,7 +70,7 @@ def scale_for(
     if not LEAST_DELTA <= delta < 1:
         raise ValueError(f"delta={delta:g} must be at least {LEAST_DELTA:g} and below 1.")
     given = merged(phases)
-    if not given or not all(phase.noise_multiplier > 0 for phase in given):
+    if not given or not all(0 < phase.noise_multiplier < math.inf for phase in given):
         raise ValueError("phases must hold steps, and every noise_multiplier must be above 0 to be scaled.")
     return _scale(target_epsilon, given, delta, accountant, adjacency, group_size)
 
@@ -76,8 +79,6 @@ def scale_for(
 def _scale(
     target: float, phases: Phases, delta: float, accountant: Accountant, adjacency: Adjacency, group_size: int
 ) -> float:
-    from scipy.optimize import brentq
-
     goal = target * (1 - _MARGIN)
     noises = [phase.noise_multiplier for phase in phases]
     bounds = LEAST_NOISE / min(noises), MOST_NOISE / max(noises)
@@ -87,31 +88,35 @@ def _scale(
             f"lie between {LEAST_NOISE:g} and {MOST_NOISE:g}."
         )
 
-    def spent(factor: float) -> float:
-        scaled = _scaled(phases, factor)
+    def spent(factor: float, of: Phases = phases, preview: bool = False) -> float:
+        scaled = _scaled(of, factor)
         if accountant == "rdp":
             return epsilon_of(scaled, delta, accountant="rdp", adjacency=adjacency, group_size=group_size)
-        return upper_epsilon_of(scaled, delta, adjacency=adjacency, group_size=group_size)
+        return upper_epsilon_of(scaled, delta, adjacency=adjacency, group_size=group_size, preview=preview)
 
-    def excess(log_factor: float) -> float:
-        return math.log(min(max(spent(math.exp(log_factor)) / goal, 1e-3), 1e6))
-
-    def out_of_reach() -> OutOfReach:
-        return _out_of_reach(target, spent(bounds[1]), spent(bounds[0]), max(noises) * bounds[1], min(noises) * bounds[0])
-
-    low, high = _bracket(excess, _guess(goal, phases, delta, group_size), *(math.log(bound) for bound in bounds))
-    if low == high:
-        raise out_of_reach()
-    factor = math.exp(brentq(excess, low, high, xtol=2e-5))
+    few = _condensed(phases)
+    log_factor = crossing(
+        lambda x: excess(spent(math.exp(x), few, True), goal),
+        lambda x: excess(spent(math.exp(x)), goal),
+        _guess(goal, phases, delta, group_size),
+        *(math.log(bound) for bound in bounds),
+    )
+    if spent(bounds[1]) > goal or (log_factor <= math.log(bounds[0]) and spent(bounds[0]) <= goal):
+        most, least = max(noises) * bounds[1], min(noises) * bounds[0]
+        raise _out_of_reach(target, spent(bounds[1]), spent(bounds[0]), most, least)
+    factor = math.exp(log_factor)
     tick = 10.0 ** (math.floor(math.log10(factor)) - 4)
     ticks, stride = math.ceil(factor / tick), 1
-    # The root is right to 2e-5: a tick or two settle it, or some more where the grid's spacing doubles nearby.
+    # The crossing is right to 1e-5: a tick or two settle it, or some more where the grid's spacing doubles nearby.
     while spent(found := min(max(float(f"{ticks * tick:.5g}"), bounds[0]), bounds[1])) > goal:
-        if found == bounds[1]:
-            raise out_of_reach()
         ticks += stride
         stride *= 2
     return found
+
+
+def excess(spent: float, goal: float) -> float:
+    """log of what is ``spent`` over the ``goal``, held within what a root finder can use."""
+    return math.log(min(max(spent / goal, 1e-3), 1e6))
 
 
 def _scaled(phases: Phases, factor: float) -> Phases:
@@ -122,35 +127,32 @@ def _scaled(phases: Phases, factor: float) -> Phases:
     )
 
 
+def _condensed(phases: Phases) -> Phases:
+    """A few steps that cost about what ``phases`` do, to search on: neighbours in noise take the mean of 1/σ²."""
+    found: list[Phase] = []
+    for rate in sorted({phase.sample_rate for phase in phases}):
+        alike = sorted((phase for phase in phases if phase.sample_rate == rate), key=lambda phase: phase.noise_multiplier)
+        size = -(-len(alike) // _CONDENSED)
+        for start in range(0, len(alike), size):
+            part = alike[start : start + size]
+            steps = total_steps(part)
+            typical = math.sqrt(steps / sum(phase.steps / phase.noise_multiplier**2 for phase in part))
+            found.append(Phase(rate, typical, steps))
+    return tuple(found)
+
+
 def _guess(goal: float, phases: Phases, delta: float, group_size: int) -> float:
     """log of a factor near the answer, from the central limit: a loss of mean μ²/2 and deviation μ = √Σ(k·q/σ)²."""
-    reach = math.sqrt(2 * math.log(1 / delta))
-    mu = math.sqrt(reach**2 + 2 * goal) - reach
     unit = math.sqrt(sum(phase.steps * (phase.sample_rate / phase.noise_multiplier) ** 2 for phase in phases))
     typical = math.sqrt(total_steps(phases) / sum(phase.steps / phase.noise_multiplier**2 for phase in phases))
-    return math.log(min(max(group_size * unit / mu * typical, 4 * LEAST_NOISE), MOST_NOISE / 4) / typical)
+    sigma = group_size * unit / mean_shift(goal, delta) * typical
+    return math.log(min(max(sigma, 4 * LEAST_NOISE), MOST_NOISE / 4) / typical)
 
 
-def _bracket(
-    excess: Callable[[float], float], start: float, bottom: float, top: float
-) -> tuple[float, float]:
-    """log factor too small and large enough, around ``start``; twice the same bound where that bound does not suffice."""
-    start, stride = min(max(start, bottom), top), 0.3
-    if excess(start) > 0:
-        low = high = start
-        while excess(high) > 0:
-            if high == top:
-                return top, top
-            low, high = high, min(high + stride, top)
-            stride *= 2
-    else:
-        low = high = start
-        while excess(low) <= 0:
-            if low == bottom:
-                return bottom, bottom
-            low, high = max(low - stride, bottom), low
-            stride *= 2
-    return low, high
+def mean_shift(epsilon: float, delta: float) -> float:
+    """μ of the Gaussian mechanism that spends about ``epsilon`` at ``delta``."""
+    reach = math.sqrt(2 * math.log(1 / delta))
+    return math.sqrt(reach**2 + 2 * epsilon) - reach
 
 
 def _out_of_reach(target: float, least: float, most: float, most_noise: float, least_noise: float) -> OutOfReach:

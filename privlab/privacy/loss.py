@@ -67,12 +67,15 @@ class Loss:
     def true_positive_rates(self, false_positive_rates: np.ndarray) -> np.ndarray:
         """Largest true-positive rate of any test at each false-positive rate, shape as ``false_positive_rates``, 0…1.
 
-        The likelihood-ratio tests of the grid's two distributions and coin flips between neighbouring ones (Neyman and
-        Pearson), which is the trade-off function of Dong, Roth, Su 2022 (arXiv:1905.02383, section 2.1).
+        min over ε of δ(ε) + e^ε·α, by the primal-dual view of Dong, Roth, Su 2022 (arXiv:1905.02383, section 2.3). Every ε
+        gives an upper bound; the best is the loss at which the likelihood-ratio test has the rate α.
         """
         upper, lower = self._tails()
-        false_alarms = lower * np.exp(np.minimum(-self.losses(), 700.0))
-        corners = np.concatenate([[0.0], false_alarms[::-1]]), np.concatenate([[self.infinity], upper[::-1]])
-        # Beyond the last corner every record is named.
-        hits = np.interp(false_positive_rates, *corners, right=1.0)
+        losses = self.losses()
+        # Rounding errors in the far tail must not break the order in which the best ε is looked up.
+        alarms = np.maximum.accumulate((lower * np.exp(np.minimum(-losses, 700.0)))[::-1])
+        best = len(losses) - 1 - np.minimum(np.searchsorted(alarms, false_positive_rates), len(losses) - 1)
+        nearby = np.clip(np.stack([best - 1, best, best + 1]), 0, len(losses) - 1)
+        slopes = np.exp(np.minimum(losses[nearby], 700.0))
+        hits = (upper[nearby] - lower[nearby] + slopes * false_positive_rates).min(axis=0)
         return np.clip(hits, false_positive_rates, 1.0)

@@ -218,6 +218,8 @@ def _binomial(records: int, q: float) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(1), np.zeros(1)
     if q == 1:
         return np.array([float(records)]), np.zeros(1)
+    if records == 1:
+        return np.array([0.0, 1.0]), np.array([math.log1p(-q), math.log(q)])
     from scipy.stats import binom
 
     counts = np.arange(records + 1)

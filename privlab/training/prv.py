@@ -1,0 +1,47 @@
+"""``python -m privlab.training.prv``: ε by Opacus's PRV accountant, in a process of its own.
+
+Reads ``{"phases": [[q, σ, steps], …], "delta": δ, "memory": bytes}`` from standard input and prints one number. Opacus's
+accountant can run for minutes, ask for all memory or end in ∞; whoever starts this (:mod:`privlab.privacy.prv`) limits its
+time, and it limits its own memory.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+
+from privlab.privacy.prv import OUT_OF_MEMORY
+
+
+def limit_memory(more: int) -> None:
+    """Let this process map at most ``more`` bytes beyond what it has now; nothing happens where the system cannot."""
+    try:
+        import resource
+
+        import psutil
+
+        most = psutil.Process().memory_info().vms + more
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    except (ImportError, ValueError, OSError):
+        pass
+
+
+def main() -> int:
+    """Print ε of what standard input asks for; the exit status is 0, or :data:`privlab.privacy.prv.OUT_OF_MEMORY`."""
+    asked = json.load(sys.stdin)
+    warnings.simplefilter("ignore")
+    from opacus.accountants import PRVAccountant
+
+    limit_memory(int(asked["memory"]))
+    accountant = PRVAccountant()
+    accountant.history = [(sigma, q, steps) for q, sigma, steps in asked["phases"]]
+    try:
+        print(repr(float(accountant.get_epsilon(asked["delta"]))))
+    except MemoryError:
+        return OUT_OF_MEMORY
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
