@@ -52,7 +52,6 @@ class CorrelatedNoise(NoiseSource):
 
     def __init__(self, source: IndependentNoise, bands: int):
         self._source, self._column = source, strategy(bands)
-        self.first_scale = float(1 / self._column[0])
         self.reset()
 
     def reset(self) -> None:

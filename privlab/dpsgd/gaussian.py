@@ -18,13 +18,7 @@ _BLOCK_WORDS = _PAIRS * 3 // 2
 
 
 class NoiseSource(ABC):
-    """Where the noise of a step comes from; one object per run.
-
-    Attributes:
-        first_scale: standard deviation of the first noise after :meth:`reset`, as a multiple of the ``std`` asked for.
-    """
-
-    first_scale = 1.0
+    """Where the noise of a step comes from; one object per run."""
 
     @abstractmethod
     def perturb(self, sums: Sequence[Tensor], std: float) -> list[Tensor]:
