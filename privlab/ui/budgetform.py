@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from privlab.ui import budgetaddress
 from privlab.ui.budgetaddress import Entry
@@ -97,39 +97,43 @@ ENTRIES = {
 
 @dataclass(frozen=True)
 class Asked:
-    """What the fields say, and where messages go: a container below each field."""
+    """What the fields say; None is an empty field."""
 
     unknown: str
     values: Mapping[str, float | None]
     adjacency: str
     accountant: str
     group_size: float | None
-    below: Mapping[str, Any]
 
 
-def draw_fields() -> Asked:
-    """Draw the choice of the unknown and every field but the unknown's, whose place :func:`show_answer` fills."""
+def asked() -> Asked:
+    """What the fields say, before they are drawn: the answer need not wait for them."""
     budgetaddress.begin(ENTRIES)
-    unknown = _choose_unknown()
-    below: dict[str, Any] = {}
-    values: dict[str, float | None] = {}
+    said = st.session_state
+    unknown = said[FIND]
+    values = {name: None if name == unknown else said[name] for name in UNKNOWNS}
+    return Asked(unknown, values, said[ADJACENCY], said[ACCOUNTANT], said[GROUP])
+
+
+def draw_fields(unknown: str) -> dict[str, DeltaGenerator]:
+    """Draw every field but the unknown's, whose place :func:`show_answer` fills; the container below each, by name."""
+    _choose_unknown()
+    below = {}
     for row in _ROWS:
         for name, column in zip(row, st.columns(2, gap="small"), strict=True):
             with column:
-                if name == unknown:
-                    values[name] = None
-                else:
-                    values[name] = _number(name)
+                if name != unknown:
+                    _number(name)
                 below[name] = st.container(key=f"below-{name}")
     with st.expander("Neighbours, groups, accountant", key="budget-more", expanded=_is_special()):
         first, second = st.columns(2, gap="small")
         with first:
-            adjacency = _choice(ADJACENCY)
-            accountant = _choice(ACCOUNTANT)
+            _choice(ADJACENCY)
+            _choice(ACCOUNTANT)
         with second:
-            group = _group()
+            _group()
             below[GROUP] = st.container(key=f"below-{GROUP}")
-    return Asked(unknown, values, adjacency, accountant, group, below)
+    return below
 
 
 def remember(case: Case) -> None:
@@ -149,23 +153,23 @@ def take(case: Case) -> None:
         budgetaddress.put(name, getattr(case, name))
 
 
-def show_answer(asked: Asked, case: Case | None) -> None:
+def show_answer(below: Mapping[str, DeltaGenerator], unknown: str, case: Case | None) -> None:
     """Fill the place of the unknown."""
-    field = FIELDS[asked.unknown]
-    with asked.below[asked.unknown], st.container(key="found"):
+    field = FIELDS[unknown]
+    with below[unknown], st.container(key="found"):
         st.markdown(f"{field.label}", help=field.help)
         st.markdown(f"**= {field.show(case.answer)}**" if case else "–")
 
 
-def show_problems(asked: Asked, problems: Mapping[str, str]) -> None:
+def show_problems(below: Mapping[str, DeltaGenerator], problems: Mapping[str, str]) -> None:
     """Say below each field what is wrong with it."""
     for name, message in problems.items():
-        with asked.below[name]:
+        with below[name]:
             st.error(escape(message))
 
 
-def _choose_unknown() -> str:
-    return st.segmented_control(
+def _choose_unknown() -> None:
+    st.segmented_control(
         "Which number do you want to know?",
         list(UNKNOWNS),
         format_func=lambda name: FIELDS[name].short,
@@ -176,9 +180,9 @@ def _choose_unknown() -> str:
     )
 
 
-def _number(name: str) -> float | None:
+def _number(name: str) -> None:
     field = FIELDS[name]
-    return st.number_input(
+    st.number_input(
         field.label,
         value=None,
         step=field.step,
@@ -189,9 +193,9 @@ def _number(name: str) -> float | None:
     )
 
 
-def _choice(name: str) -> str:
+def _choice(name: str) -> None:
     setting = SETTINGS[f"privacy.{name}"]
-    return st.selectbox(
+    st.selectbox(
         setting.label,
         list(setting.choices),
         format_func=setting.choices.get,
@@ -200,8 +204,8 @@ def _choice(name: str) -> str:
     )
 
 
-def _group() -> float | None:
-    return st.number_input(
+def _group() -> None:
+    st.number_input(
         "Group size k",
         value=None,
         step=1,

@@ -19,7 +19,7 @@ from privlab.privacy.odds import STRICT_RATE, Odds, trade_off
 from privlab.privacy.phases import Phase
 from privlab.privacy.shuffle import shuffle_lower_bound
 from privlab.ui.budgetcase import Case, problems_of, up
-from privlab.ui.budgetform import AXES, FIELDS, Asked, keep_address
+from privlab.ui.budgetform import AXES, FIELDS, keep_address
 from privlab.ui.guard import escape, guarded
 
 _AXES = {"linear": "linear axes", "log": "logarithmic axes"}
@@ -30,15 +30,15 @@ _POINTS = 40
 _RATES = np.unique(np.concatenate([np.logspace(-5, 0, 61), np.linspace(0, 1, 81), [STRICT_RATE]]))
 
 
-def large(place: DeltaGenerator, asked: Asked, words: str) -> None:
+def large(place: DeltaGenerator, unknown: str, words: str) -> None:
     """The number asked for, large, at ``place``, an empty element; drawn anew when a better one is known."""
-    field = FIELDS[asked.unknown]
+    field = FIELDS[unknown]
     place.metric(field.label, words, help=field.help)
 
 
-def bound(asked: Asked, value: float) -> str:
+def bound(unknown: str, value: float) -> str:
     """A first answer in words, see :func:`privlab.ui.budgetcase.at_first`."""
-    return f"{'≥' if asked.unknown in ('batch_size', 'epochs') else '≤'} {FIELDS[asked.unknown].show(value)}"
+    return f"{'≥' if unknown in ('batch_size', 'epochs') else '≤'} {FIELDS[unknown].show(value)}"
 
 
 def facts(case: Case | None) -> None:
@@ -53,10 +53,7 @@ def facts(case: Case | None) -> None:
         st.metric("ε spent", spent, help=f"At δ = {case.delta:.3g}, by the accountant chosen. {FIELDS['epsilon'].help}")
 
 
-def group(case: Case, size: int) -> None:
-    """What the guarantee is worth to several records of one person."""
-    if size == 1:
-        return
+def _group_in_words(case: Case, size: int) -> None:
     try:
         spent = _group(case, size)
     except ValueError as error:
@@ -92,9 +89,12 @@ def odds_of(case: Case) -> Odds:
     return odds(plan_of(case))
 
 
-def in_words(case: Case) -> None:
-    """The odds as sentences."""
+def in_words(case: Case, group_size: int | None) -> None:
+    """The odds as sentences, and what the guarantee is worth to a group of records."""
+    st.markdown("**What this means for a person whose record was used**")
     st.markdown("\n".join(f"- {escape(sentence)}" for sentence in odds_of(case).sentences))
+    if group_size is not None and group_size > 1:
+        _group_in_words(case, group_size)
 
 
 # The trade-off curve ------------------------------------------------------------------------------------------------------

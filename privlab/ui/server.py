@@ -29,7 +29,18 @@ FEED = Feed(store)
 ROUTES = [stream_route(FEED, served.stream_path()), served.asset_route()]
 
 #: What the first page would otherwise wait for.
-_HEAVY = ("pandas", "plotly.graph_objects", "privlab.preflight", "privlab.charts.compare", "privlab.charts.budget")
+_HEAVY = (
+    "pandas",
+    "plotly.graph_objects",
+    "scipy.fft",
+    "scipy.optimize",
+    "scipy.signal",
+    "privlab.preflight",
+    "privlab.charts.compare",
+    "privlab.charts.budget",
+    "privlab.ui.budgetaccountants",
+    "privlab.ui.budgetexplorer",
+)
 
 
 @asynccontextmanager
