@@ -96,3 +96,13 @@ def test_memory_holds_no_more_rows_than_asked_for() -> None:
 def test_one_record_of_many_views_moves_the_sum_by_c_at_most() -> None:
     found = self_check(make(network()), *records())
     assert found.sensitivity <= 1 + 1e-4 and found.gradient_error < 1e-4 and found.method_error is None
+
+
+def test_each_step_sees_other_views() -> None:
+    x, y = records()
+    step = make(network(), physical=40)
+    step.optimizer.original_optimizer.param_groups[0]["lr"] = 0.0
+    first, second = (step.run(x, y, torch.arange(10), PhaseClock(CPU)).chunks[0].losses for _ in range(2))
+    assert not torch.equal(first, second)
+    step.go_on_from(0, None)
+    assert torch.equal(first, step.run(x, y, torch.arange(10), PhaseClock(CPU)).chunks[0].losses)
