@@ -12,6 +12,9 @@ from privlab.config import ConfigError
 from privlab.runs.record import Run
 from privlab.runs.store import Store
 
+#: What ``export`` writes.
+KINDS = ("csv", "json", "toml", "claim-md", "claim-json", "bundle", "weights")
+
 
 def list_runs(given: argparse.Namespace) -> int:
     """One line a run, newest first."""
@@ -28,33 +31,35 @@ def list_runs(given: argparse.Namespace) -> int:
 
 
 def show_run(given: argparse.Namespace) -> int:
-    """Result, privacy statement, settings and events of one run."""
-    from privlab.reports import statement
+    """Result, privacy claim, settings and events of one run."""
+    from privlab.reports import claim
+    from privlab.runs.ledger import ledger
 
     store = Store()
     run = store.get(given.run)
-    said = statement(run)
-    print(summary(run), "", said.headline, *(f"- {line}" for line in said.details), "", run.config.to_toml(), sep="\n")
-    for event in store.events(run.id):
+    events = store.events(run.id)
+    said = claim(run, events, ledger(store, run.config.data.dataset))
+    print(
+        summary(run),
+        "",
+        f"Claim: {said.verdict}. {said.headline}",
+        *(f"- {reason}" for reason in said.reasons),
+        sep="\n",
+    )
+    print("", *(f"{field.label}: {field.value}" for field in said.fields), "", run.config.to_toml(), sep="\n")
+    for event in events:
         print(f"- {event.message}")
     return 0
 
 
 def export_run(given: argparse.Namespace) -> int:
-    """Write a run's points, settings or unsealed weights to a file or to standard output."""
-    from privlab.reports import points_csv, points_json, settings_toml
+    """Write a run's points, settings, claim, bundle or unsealed weights to a file or to standard output."""
 
     store = Store()
     run = store.get(given.run)
-    if given.what == "weights":
-        if not given.out:
-            raise ConfigError.at("--out", "weights are binary; name a file with --out.")
-        content = _weights(run, given.passphrase_file)
-    elif given.what == "toml":
-        content = settings_toml(run).encode()
-    else:
-        write = {"csv": points_csv, "json": points_json}[given.what]
-        content = write([(run, store.points(run.id))]).encode()
+    if given.what in ("weights", "bundle") and not given.out:
+        raise ConfigError.at("--out", f"{given.what} is binary; name a file with --out.")
+    content = _weights(run, given.passphrase_file) if given.what == "weights" else _content(store, run, given.what)
     if not given.out:
         sys.stdout.buffer.write(content)
         return 0
@@ -63,6 +68,24 @@ def export_run(given: argparse.Namespace) -> int:
     except OSError as error:
         raise ConfigError.at("--out", f"{given.out} cannot be written: {error.strerror}.") from None
     return 0
+
+
+def _content(store: Store, run: Run, what: str) -> bytes:
+    from privlab import reports
+    from privlab.runs.ledger import ledger
+
+    if what == "toml":
+        return reports.settings_toml(run).encode()
+    events, points = store.events(run.id), store.points(run.id)
+    if what == "csv":
+        return reports.points_csv([(run, points)]).encode()
+    if what == "json":
+        return reports.points_json([(run, points)], {run.id: events}).encode()
+    known = ledger(store, run.config.data.dataset)
+    if what == "bundle":
+        return reports.bundle(run, points, events, known)
+    write = {"claim-md": reports.claim_markdown, "claim-json": reports.claim_json}[what]
+    return write(reports.claim(run, events, known)).encode()
 
 
 def _weights(run: Run, passphrase_file: Path | None) -> bytes:

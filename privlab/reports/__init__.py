@@ -1,6 +1,7 @@
-"""What leaves PrivLab as text: points as CSV and JSON, settings as TOML, and the privacy statement of a run."""
+"""What leaves PrivLab as a file: points, settings, the claim card of a run, and a bundle that can be checked."""
 
+from privlab.reports.bundle import bundle
+from privlab.reports.claim import Claim, claim, claim_json, claim_markdown
 from privlab.reports.exports import points_csv, points_json, settings_toml
-from privlab.reports.statement import Statement, statement
 
-__all__ = ["Statement", "points_csv", "points_json", "settings_toml", "statement"]
+__all__ = ["Claim", "bundle", "claim", "claim_json", "claim_markdown", "points_csv", "points_json", "settings_toml"]

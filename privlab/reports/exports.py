@@ -11,8 +11,8 @@ from dataclasses import fields
 from typing import Any
 
 from privlab.metrics import METRICS, Point
-from privlab.reports.statement import statement
-from privlab.runs.record import Run
+from privlab.reports.claim import claim
+from privlab.runs.record import Run, RunEvent
 
 #: Columns that say which run a row belongs to, then the point itself, then every metric that some point has.
 RUN_COLUMNS = ("run", "name")
@@ -41,11 +41,15 @@ def points_csv(curves: Curves) -> str:
     return out.getvalue()
 
 
-def points_json(curves: Curves) -> str:
-    """Some runs with settings, plan, privacy statement and points, and the metrics' units and release classes.
+def points_json(curves: Curves, events: Mapping[str, Sequence[RunEvent]] | None = None) -> str:
+    """Some runs with settings, plan, privacy claim and points, and the metrics' units and release classes.
 
     Numbers that are not finite are written as null, because JSON has no infinity.
+
+    Args:
+        events: of each run, by its id; without them no self-check is known, and the claim is conditional.
     """
+    events = events or {}
     curves = [(run, list(points)) for run, points in curves]
     used = {key for _, points in curves for point in points for key in point.metrics}
     document = {
@@ -54,7 +58,7 @@ def points_json(curves: Curves) -> str:
             for key, metric in METRICS.items()
             if key in used
         },
-        "runs": [_run(run, points) for run, points in curves],
+        "runs": [_run(run, points, events.get(run.id, ())) for run, points in curves],
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
@@ -64,8 +68,8 @@ def settings_toml(run: Run) -> str:
     return f"# Settings of run {run.id}.\n{run.config.to_toml()}"
 
 
-def _run(run: Run, points: Sequence[Point]) -> dict[str, Any]:
-    said = statement(run)
+def _run(run: Run, points: Sequence[Point], events: Sequence[RunEvent]) -> dict[str, Any]:
+    said = claim(run, events)
     return {
         "id": run.id,
         "name": run.name,
@@ -73,7 +77,7 @@ def _run(run: Run, points: Sequence[Point]) -> dict[str, Any]:
         "created": run.created,
         "settings": run.config.to_dict(),
         "plan": _finite(run.plan.to_dict()),
-        "privacy": {"headline": said.headline, "details": list(said.details), "holds": said.holds},
+        "privacy": {"verdict": said.verdict, "headline": said.headline, "reasons": list(said.reasons)},
         "points": [
             {column: _finite(getattr(point, column)) for column in POINT_COLUMNS} | _finite(point.metrics)
             for point in points

@@ -128,6 +128,40 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What one run has taken from the privacy of its data set's records; outlives the run.
+
+    Attributes:
+        step: logical batches whose result was released.
+        created: Unix time in seconds.
+        state: the run's status, ``deleted``, or ``removed`` where only this is left of it.
+    """
+
+    run_id: str
+    name: str
+    dataset: str
+    randomness: str
+    plan: PrivacyPlan
+    step: int
+    created: float
+    state: str
+
+    @classmethod
+    def of(cls, run: Run) -> Spent:
+        """What ``run`` has spent up to its last point."""
+        state = run.status.value if run.deleted is None else "deleted"
+        settings = run.config
+        return cls(
+            run.id, run.name, settings.data.dataset, settings.privacy.randomness, run.plan, run.step, run.created, state
+        )
+
+    @property
+    def is_private(self) -> bool:
+        """Whether a finite ε is claimed: noise on clipped gradients that nobody can draw again."""
+        return self.plan.is_private and self.randomness != "reproducible"
+
+
+@dataclass(frozen=True)
 class RunEvent:
     """Something that happened to a run: ``id`` grows with time, ``time`` is Unix seconds."""
 

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from privlab import paths
+from privlab.dpsgd.guards import MechanismError
 from privlab.encryption import SealError, Vault, open_vault
 from privlab.metrics import Point
+from privlab.privacy.confirm import AccountingError
 from privlab.runs import files, processes
 from privlab.runs.record import Reason, Run, Status
 from privlab.runs.store import LostRun, StatusConflict, Store, StoreFull
@@ -95,6 +97,9 @@ def work(
     except Exception as error:
         log.exception("run %s failed", run_id)
         say = plain(error, run_id)
+        if isinstance(error, (AccountingError, MechanismError)):
+            # The claim card reads this: what was released before is not to be trusted either.
+            store.add_event(run_id, "void", f"No privacy is claimed for this run: {say}", {"void": say})
         locked = isinstance(error, SealError) and run.needs_passphrase
         status = Status.PAUSED if locked else Status.FAILED
         changes = {"error": say} | ({"reason": Reason.PASSPHRASE} if locked else {})

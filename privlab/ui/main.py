@@ -8,4 +8,6 @@ from privlab.ui import sitemap, theme
 
 st.set_page_config(page_title="PrivLab", page_icon=theme.ICON, layout="wide", menu_items={"About": theme.ABOUT})
 theme.dress()
-st.navigation([sitemap.lab(), sitemap.run(), sitemap.compare(), sitemap.budget()], position="top").run()
+st.navigation(
+    [sitemap.lab(), sitemap.run(), sitemap.compare(), sitemap.budget(), sitemap.ledger()], position="top"
+).run()

@@ -11,10 +11,11 @@ import streamlit as st
 
 from privlab.charts.live import TILES, run_panels
 from privlab.metrics import METRICS, PHASES
-from privlab.reports import points_csv, points_json, settings_toml, statement
+from privlab.reports import bundle, claim_json, claim_markdown, points_csv, points_json, settings_toml
 from privlab.runs.files import weights_path
+from privlab.runs.ledger import ledger
 from privlab.runs.record import Run
-from privlab.ui import labels, sitemap
+from privlab.ui import claimcard, labels, sitemap
 from privlab.ui.access import store
 from privlab.ui.controls import controls
 from privlab.ui.guard import escape, guarded
@@ -89,11 +90,7 @@ def privacy(run: Run) -> None:
     @_following(run)
     @guarded()
     def box() -> None:
-        said = statement(store().get(run.id))
-        st.subheader("Privacy statement", anchor=False)
-        with st.container(border=True, key="privacy-statement"):
-            (st.success if said.holds else st.warning)(escape(said.headline))
-            st.markdown("\n".join(f"- {escape(sentence)}" for sentence in said.details))
+        claimcard.card(claimcard.claim_of(run.id))
 
     box()
 
@@ -188,7 +185,20 @@ def exports(run: Run) -> None:
     with st.container(horizontal=True, gap="small", key="downloads"):
         for label, name, mime, make in (
             ("Points, CSV", f"{base}.csv", "text/csv", lambda: points_csv(curve())),
-            ("Points, JSON", f"{base}.json", "application/json", lambda: points_json(curve())),
+            (
+                "Points, JSON",
+                f"{base}.json",
+                "application/json",
+                lambda: points_json(curve(), {run.id: store().events(run.id)}),
+            ),
+            (
+                "Claim, Markdown",
+                f"{base}-claim.md",
+                "text/markdown",
+                lambda: claim_markdown(claimcard.claim_of(run.id)),
+            ),
+            ("Claim, JSON", f"{base}-claim.json", "application/json", lambda: claim_json(claimcard.claim_of(run.id))),
+            ("Bundle to verify, ZIP", f"{base}.zip", "application/zip", partial(_bundle, run.id)),
             ("Settings, TOML", f"{base}.toml", "application/toml", partial(settings_toml, run)),
         ):
             st.download_button(label, make, file_name=name, mime=mime, on_click="ignore", key=f"download-{name}")
@@ -206,3 +216,8 @@ def exports(run: Run) -> None:
     private = [METRICS[key].label for key in run.metrics if key in METRICS and METRICS[key].release.name == "PRIVATE"]
     if private:
         st.caption("Points hold private diagnostics (for example gradient norms), which the guarantee does not cover.")
+
+
+def _bundle(run_id: str) -> bytes:
+    run = store().get(run_id)
+    return bundle(run, store().points(run_id), store().events(run_id), ledger(store(), run.config.data.dataset))

@@ -27,6 +27,14 @@ def budget() -> st.Page:
     return st.Page(_FOLDER / "budget.py", title="Budget", url_path="budget")
 
 
+def ledger() -> st.Page:
+    return st.Page(_FOLDER / "ledger.py", title="Ledger", url_path="ledger")
+
+
+def link_to_ledger(label: str = "Ledger of all runs on this data set") -> None:
+    st.page_link(ledger(), label=label)
+
+
 def link_to_run(run_id: str, label: str, help: str | None = None) -> None:
     """A link to the page of one run."""
     st.page_link(run(), label=label, query_params={"run": run_id}, help=help)

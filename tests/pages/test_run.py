@@ -29,6 +29,7 @@ def test_an_unknown_run_is_explained_with_a_way_on(visit, store) -> None:
 
 def test_a_finished_run(visit, store) -> None:
     run = stored(store, status=Status.FINISHED, points=30, name="mine")
+    store.add_event(run.id, "info", "Self-check passed.", {"sensitivity": 1.0})
     app = visit("run", run=run.id)
     said = texts(app)
     assert app.title[0].value == "mine"
@@ -36,7 +37,7 @@ def test_a_finished_run(visit, store) -> None:
     assert any(
         f"ε = 3 at δ = 0.0001, after step 30 of {run.steps}" in each.value.replace("\\", "") for each in app.success
     )
-    assert "seeded with the operating system's entropy" in said
+    assert "keyed by the operating system" in said
     (steps,) = (table.value for table in app.table if "Time" in table.value)
     assert next(iter(steps.index)).startswith("1 load")
     assert steps["Time"]["4 clip"] == "1.00 ms"
@@ -53,7 +54,7 @@ def test_a_failed_run_says_why(visit, store) -> None:
 def test_a_reproducible_run_claims_nothing(visit, store) -> None:
     run = stored(store, points=3, privacy__randomness="reproducible")
     app = visit("run", run=run.id)
-    assert any("Reproducible, not private" in each.value for each in app.warning)
+    assert any("Reproducible, not private" in each.value for each in app.error)
     assert not app.success
 
 

@@ -70,3 +70,16 @@ settings = sa.Table(
     sa.Column("key", sa.String(64), primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
+
+#: What purged runs have spent. Rows are only ever added.
+spent = sa.Table(
+    "spent",
+    metadata,
+    sa.Column("run_id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("dataset", sa.String(64), nullable=False, index=True),
+    sa.Column("randomness", sa.String(16), nullable=False),
+    sa.Column("plan", sa.Text, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from privlab.config import RunConfig
 from privlab.privacy import PrivacyPlan
 from privlab.runs.migrations.tables import events, runs
-from privlab.runs.record import Reason, Run, Status
+from privlab.runs.record import Reason, Run, Spent, Status
 from privlab.runs.store.errors import UnknownRun
 
 
@@ -92,3 +92,8 @@ def to_run(row: sa.Row) -> Run:
     values["plan"] = _plan(values["plan"])
     values["metrics"] = to_metrics(values["metrics"])
     return Run(**values)
+
+
+def to_spent(row: sa.Row) -> Spent:
+    """A row of the table of what purged runs spent."""
+    return Spent(row.run_id, row.name, row.dataset, row.randomness, _plan(row.plan), row.step, row.created, "removed")

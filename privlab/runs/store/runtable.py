@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from privlab import paths
 from privlab.config import RunConfig
 from privlab.privacy import PrivacyPlan
-from privlab.runs.migrations.tables import events, points, runs
+from privlab.runs.migrations.tables import events, points, runs, spent
 from privlab.runs.place import place_id
-from privlab.runs.record import Run, Status
+from privlab.runs.record import Run, Spent, Status
 from privlab.runs.store.database import Database
-from privlab.runs.store.rows import add_event, find_run, to_run
+from privlab.runs.store.rows import add_event, find_run, to_run, to_spent
 
 
 def new_id() -> str:
@@ -123,7 +123,8 @@ class RunTable(Database):
     def purge(self, older_than: float) -> list[str]:
         """Remove for good what this folder's runs deleted more than ``older_than`` seconds ago hold; returns their ids.
 
-        Files go first: if that is interrupted, the rows are still there to purge again.
+        Files go first: if that is interrupted, the rows are still there to purge again. What a run spent is kept
+        (:meth:`spent`): its results were seen, and deleting them takes nothing back.
         """
         over = [s.value for s in Status if not s.is_active]
         query = sa.select(runs.c.id).where(runs.c.deleted <= time.time() - older_than, runs.c.status.in_(over))
@@ -133,7 +134,24 @@ class RunTable(Database):
             shutil.rmtree(paths.runs_dir() / run_id, ignore_errors=True)
             (paths.log_dir() / f"{run_id}.log").unlink(missing_ok=True)
         with self._write() as connection:
+            for row in connection.execute(sa.select(runs).where(runs.c.id.in_(found), runs.c.step > 0)).all():
+                run = to_run(row)
+                kept = {name: getattr(row, name) for name in ("name", "dataset", "plan", "step", "created")}
+                kept |= {"run_id": run.id, "randomness": run.config.privacy.randomness}
+                connection.execute(self._insert(spent).values(kept).on_conflict_do_nothing(index_elements=["run_id"]))
             connection.execute(sa.delete(points).where(points.c.run_id.in_(found)))
             connection.execute(sa.delete(events).where(events.c.run_id.in_(found)))
             connection.execute(sa.delete(runs).where(runs.c.id.in_(found)))
         return found
+
+    def spent(self, dataset: str | None = None) -> list[Spent]:
+        """What every run that released something has spent, purged and deleted ones too, oldest first."""
+        query = sa.select(spent)
+        if dataset is not None:
+            query = query.where(spent.c.dataset == dataset)
+        with self._read() as connection:
+            gone = [to_spent(row) for row in connection.execute(query)]
+        kept = [Spent.of(run) for run in self.list(dataset=dataset, deleted=None) if run.step]
+        known = {each.run_id for each in kept}
+        together = [*kept, *(each for each in gone if each.run_id not in known)]
+        return sorted(together, key=lambda each: (each.created, each.run_id))

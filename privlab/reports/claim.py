@@ -1,0 +1,308 @@
+"""The claim card of a run: whether its (ε, δ) holds, why, and the full statement."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from privlab import __version__
+from privlab.config.schedule import Schedule
+from privlab.metrics import METRICS, Release
+from privlab.privacy.plan import PrivacyPlan
+from privlab.runs.ledger import Ledger
+from privlab.runs.record import Run, RunEvent, Status
+
+#: Version of the form of :func:`claim_json`.
+SCHEMA = 1
+
+Verdict = Literal["valid", "conditional", "void"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One line of the statement: a stable ``key``, what it is called, what it says, and what that means."""
+
+    key: str
+    label: str
+    value: str
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What may be said about the privacy of a run's results.
+
+    Attributes:
+        verdict: ``valid``; ``conditional``, where it holds under the conditions of ``reasons``; ``void``, where nothing is
+            claimed.
+        headline: the claim in one sentence.
+        reasons: why it is not valid, each with what to do; empty for ``valid``.
+        epsilon: ε at ``delta``; None where nothing is claimed.
+        fields: the full statement, in order.
+    """
+
+    run: str
+    verdict: Verdict
+    headline: str
+    reasons: tuple[str, ...]
+    epsilon: float | None
+    delta: float
+    fields: tuple[Field, ...]
+
+
+def claim(run: Run, events: Sequence[RunEvent] = (), ledger: Ledger | None = None) -> Claim:
+    """The claim as of the run's last point: ε counts the steps done, not those planned.
+
+    Floating-point noise without protection is stated as an assumption and no condition: the attack on it needs the exact
+    bits of single noisy sums, while a run releases parameters that many of them were added up in. It is on the card.
+
+    Args:
+        events: all of the run, oldest first; the self-check and the second opinions are read from them.
+        ledger: of the run's data set, after it; None where other runs are not known.
+    """
+    void, conditions = _void(run, events), _conditions(run, events, ledger)
+    verdict: Verdict = "void" if void else "conditional" if conditions else "valid"
+    return Claim(
+        run.id,
+        verdict,
+        _headline(run, bool(void)),
+        void or conditions,
+        None if void else run.epsilon,
+        run.plan.delta,
+        _fields(run, events, ledger, void=bool(void)),
+    )
+
+
+def _void(run: Run, events: Sequence[RunEvent]) -> tuple[str, ...]:
+    plan, found = run.plan, []
+    if plan.max_grad_norm is None:
+        found.append(
+            "The gradients are not clipped, so one record can move the parameters by any amount. Choose a way of clipping."
+        )
+    if plan.noise_multiplier <= 0:
+        found.append(
+            "No noise is added (σ = 0), so the parameters can reveal any training record. Choose a noise multiplier or a "
+            "target ε."
+        )
+    if run.config.privacy.randomness == "reproducible":
+        found.append(
+            f"Noise and batches follow from the known seed {run.config.training.seed}: who knows the seed can subtract the "
+            "noise. Use such a run to compare and to teach; train again with private randomness to protect records."
+        )
+    if broken := _newest(events, "void"):
+        found.append(f"{broken} Do not publish anything of this run; report the error.")
+    if plan.is_private and (run.step < 1 or run.epsilon is None or not math.isfinite(run.epsilon)):
+        ended = run.status in (Status.FAILED, Status.STOPPED)
+        found.append(
+            f"Nothing was released: the run {run.status.value} before its first point. Resume it or launch it again."
+            if ended
+            else "Nothing is released yet, so there is nothing to claim. Wait for the first point."
+        )
+    return tuple(found)
+
+
+def _conditions(run: Run, events: Sequence[RunEvent], ledger: Ledger | None) -> tuple[str, ...]:
+    found = []
+    if run.config.privacy.randomness == "plain":
+        found.append(
+            "The noise comes from PyTorch's generator, which is not cryptographic: the claim holds if nobody can work out "
+            "its state from what is published. Choose private randomness to drop this condition."
+        )
+    if _newest(events, "sensitivity") is None:
+        found.append(
+            "No passed self-check of clip and noise is on record. The claim holds if the mechanism does what its plan says; "
+            "train again to have it checked."
+        )
+    others = ledger.others(run.id) if ledger else 0
+    if ledger and others and not ledger.public:
+        spent = "∞" if math.isinf(ledger.epsilon) else f"{ledger.epsilon:.4g}"
+        found.append(
+            f"{others} other run{'s' * (others > 1)} used the same records. This ε holds for this run alone, if neither "
+            f"its settings nor its choice came from the others' results; all together cost ε = {spent}. See the Ledger, or "
+            "mark the data set public there if its records are."
+        )
+    for flag in (_newest(events, "opinions") or {}).get("flags", ()):
+        found.append(f"The accountants do not fit together: {flag} Prefer the largest ε.")
+    if any(event.kind == "noise-raised" for event in events):
+        found.append(
+            "σ was raised during the run. The claim holds if that was decided without a look at private diagnostics "
+            "(such as gradient norms); ε counts each step with its own σ."
+        )
+    if run.status is Status.FAILED:
+        found.append(
+            f"The run ended with an error: {run.error or 'unknown.'} The claim covers what was released up to step "
+            f"{run.step:,}; resume the run, or train again."
+        )
+    return tuple(found)
+
+
+def _newest(events: Sequence[RunEvent], key: str) -> Any:
+    return next((event.data[key] for event in reversed(events) if key in event.data), None)
+
+
+def _headline(run: Run, void: bool) -> str:
+    plan = run.plan
+    if not plan.is_private:
+        return "No privacy guarantee: ε = ∞."
+    if run.epsilon is None or run.step < 1:
+        return f"Nothing is released yet, after step {run.step:,} of {run.steps:,}."
+    reached = f"ε = {run.epsilon:.4g} at δ = {plan.delta:g}, after step {run.step:,} of {run.steps:,}."
+    if run.config.privacy.randomness == "reproducible":
+        return f"Reproducible, not private. Fresh randomness would give {reached}"
+    return f"No guarantee is claimed. The plan would have given {reached}" if void else reached
+
+
+def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void: bool) -> tuple[Field, ...]:
+    plan, settings = run.plan, run.config
+    guarantee = "none" if void else f"({run.epsilon:.6g}, {plan.delta:g})-differential privacy"
+    sampled = f"each record joins a batch by its own coin flip, q = B/N = {plan.batch_size:,}/{plan.records:,}"
+    counted = "Poisson sampling, the same as used"
+    if plan.bands > 1:
+        sampled = (
+            f"the records are in {plan.bands} parts, batches come from them in turn, each record by its own coin flip"
+        )
+        counted = f"Poisson sampling with {plan.bands}·q at every {plan.bands}th step"
+    checked = _newest(events, "sensitivity")
+    return (
+        Field("guarantee", "Guarantee", guarantee, "For what is released up to the last point."),
+        Field(
+            "adjacency", "Neighbouring data sets", _adjacency(plan), "What an attacker must not be able to tell apart."
+        ),
+        Field("unit", "Unit of privacy", "one training record", "A person with several records is protected less."),
+        Field("records", "Records N", f"{plan.records:,}", "Treated as public."),
+        Field("sampler_used", "Sampler used", sampled),
+        Field("sampler_accounted", "Sampler accounted", counted),
+        Field("sample_rate", "Sampling rate q", f"{plan.sample_rate:.6g}"),
+        Field("noise_multiplier", "Noise multiplier σ", _scheduled(plan.noise_multiplier, plan.noise_schedule)),
+        Field("steps", "Steps T", f"{run.step:,} done of {run.steps:,} planned", "ε counts the steps done."),
+        Field("max_grad_norm", "Clipping bound C", _clipping(plan)),
+        Field("delta", "δ", f"{plan.delta:g}", "The chance beyond which ε may fail; far below 1/N."),
+        Field("accountant", "Accountant", plan.accountant.upper()),
+        Field("versions", "Versions", ", ".join(f"{name} {number}" for name, number in versions().items())),
+        Field("opinions", "Second opinions", _opinions(_newest(events, "opinions")), "Other accountants, same plan."),
+        Field(
+            "self_check",
+            "Self-check",
+            "not on record" if checked is None else f"passed, largest effect {checked:.3f} C",
+        ),
+        Field("tuning", "Tuning", _tuning(run, ledger), "Choosing the best of many runs costs privacy too."),
+        Field("randomness", "Random numbers", _RANDOMNESS[settings.privacy.randomness]),
+        Field("protection", "Floating-point protection", _protection(plan)),
+        Field("correlation", "Noise correlation", _correlation(plan)),
+        Field("augmentations", "Augmentations", _augmentations(settings.training.augmentations)),
+        Field("released", "Released", "none of it is covered" if void else _RELEASED),
+        Field("not_covered", "Not covered", _uncovered()),
+    )
+
+
+_RANDOMNESS = {
+    "private": "stream cipher (ChaCha20) keyed by the operating system",
+    "plain": "batches by the operating system's entropy, noise by PyTorch's generator (not cryptographic)",
+    "reproducible": "derived from a known seed: not private",
+}
+_RELEASED = (
+    "the parameters after every step and all that follows from them and from public data, such as the weights and results on "
+    "the test records, which are assumed to be public"
+)
+
+
+def _adjacency(plan: PrivacyPlan) -> str:
+    return "one record replaced by any other" if plan.adjacency == "replace-one" else "one record added or removed"
+
+
+def _scheduled(first: float, schedule: Schedule) -> str:
+    if schedule.is_constant:
+        return f"{first:.6g}, the same at every step"
+    if schedule.kind == "custom":
+        marks = "; ".join(f"from step {step:,} {first * factor:.6g}" for step, factor in schedule.custom)
+        return f"changing: {marks}"
+    return f"from {first:.6g} to {first * schedule.end:.6g} ({schedule.kind})"
+
+
+def _clipping(plan: PrivacyPlan) -> str:
+    if plan.max_grad_norm is None:
+        return "none: gradients are not clipped"
+    if plan.adaptive:
+        return (
+            f"adaptive: learnt from {plan.max_grad_norm:g} on, to shorten all but a share of {plan.adaptive.quantile:g}; the "
+            f"noisy count (σ_b = {plan.adaptive.count_noise:g}) is part of σ"
+        )
+    return f"{plan.clipping}, {_scheduled(plan.max_grad_norm, plan.clip_schedule)}"
+
+
+def _opinions(said: Mapping[str, Any] | None) -> str:
+    if not said:
+        return "not taken yet"
+    names = {"pld_library": "dp-accounting PLD", "rdp": "RDP", "prv": "Opacus PRV"}
+    known = [f"{label} {said[key]:.6g}" for key, label in names.items() if said.get(key) is not None]
+    return f"for all planned steps: {', '.join(known)}" if known else "none"
+
+
+def _tuning(run: Run, ledger: Ledger | None) -> str:
+    if ledger is None:
+        return "other runs on these records are not known here; their cost is not counted"
+    if ledger.public:
+        return "the records are marked as public"
+    others = ledger.others(run.id)
+    if not others:
+        return "no other run on these records is known here"
+    return f"{others} other run{'s' * (others > 1)} on these records; whether this one was chosen is not known, nor counted"
+
+
+def _protection(plan: PrivacyPlan) -> str:
+    if plan.rounded:
+        return "sum and noise are whole numbers on a grid; ε counts the rounding"
+    return "none: assumed is that nobody sees the exact bits of a single noisy sum"
+
+
+def _correlation(plan: PrivacyPlan) -> str:
+    return "independent at every step" if plan.bands == 1 else f"correlated over {plan.bands} steps (banded matrix)"
+
+
+def _augmentations(count: int) -> str:
+    return "none" if count == 1 else f"{count} views of a record, averaged before clipping: no cost"
+
+
+def _uncovered() -> str:
+    private = ", ".join(metric.label.lower() for metric in METRICS.values() if metric.release is Release.PRIVATE)
+    return f"{private}; timings; other runs on the same records, and choosing the best of several"
+
+
+def versions() -> dict[str, str]:
+    """Versions of PrivLab and of the libraries that its guarantee rests on."""
+    found = {"PrivLab": __version__}
+    for name in ("dp-accounting", "opacus", "torch", "numpy", "scipy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def claim_json(said: Claim) -> str:
+    """The claim for programs; ``epsilon`` is null where nothing is claimed."""
+    document = {
+        "schema_version": SCHEMA,
+        "run": said.run,
+        "verdict": said.verdict,
+        "headline": said.headline,
+        "reasons": list(said.reasons),
+        "epsilon": said.epsilon,
+        "delta": said.delta,
+        "statement": {field.key: {"label": field.label, "value": field.value} for field in said.fields},
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def claim_markdown(said: Claim) -> str:
+    """The claim for people, as Markdown."""
+    reasons = "".join(f"- {reason}\n" for reason in said.reasons)
+    rows = "".join(f"| {field.label} | {field.value.replace('|', '/')} |\n" for field in said.fields)
+    return (
+        f"# Privacy claim of run {said.run}: {said.verdict}\n\n{said.headline}\n\n{reasons}{chr(10) * bool(reasons)}"
+        f"| | |\n|---|---|\n{rows}"
+    )

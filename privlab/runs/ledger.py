@@ -1,0 +1,142 @@
+"""What all runs together have taken from the privacy of one data set, and whether its records are public anyway."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from privlab.privacy.accounting import LEAST_DELTA
+from privlab.privacy.pair import Adjacency
+from privlab.privacy.phases import Phase, Phases, total_steps
+from privlab.privacy.selection import naive_epsilon, selection_epsilon
+from privlab.runs.record import Spent
+from privlab.runs.store import Store
+
+_PUBLIC = "public_datasets"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Every run that released something about one data set.
+
+    Attributes:
+        dataset: its key in the catalogue.
+        public: whether a person marked its records as public, so that there is nothing to protect.
+        private: runs with a finite ε, oldest first.
+        unprotected: runs without a guarantee (no noise, no clipping, or a known seed).
+        delta: δ at which all is told, the smallest of the runs'.
+        adjacency: ``replace-one`` if one of the runs claims it, else ``add-or-remove-one``.
+        alone: ε of each of ``private`` by itself, at ``delta`` and ``adjacency``.
+        cumulative: ε of publishing everything from the first run to this one, for each of ``private``.
+    """
+
+    dataset: str
+    public: bool
+    private: tuple[Spent, ...]
+    unprotected: tuple[Spent, ...]
+    delta: float | None
+    adjacency: Adjacency
+    alone: tuple[float, ...]
+    cumulative: tuple[float, ...]
+
+    @property
+    def runs(self) -> int:
+        return len(self.private) + len(self.unprotected)
+
+    @property
+    def private_runs_epsilon(self) -> float:
+        """ε of publishing everything from the runs that have a guarantee; 0 for none."""
+        return self.cumulative[-1] if self.cumulative else 0.0
+
+    @property
+    def epsilon(self) -> float:
+        """ε of publishing everything from all runs: inf as soon as one has no guarantee."""
+        return math.inf if self.unprotected else self.private_runs_epsilon
+
+    def others(self, run_id: str) -> int:
+        """How many other runs released something about these records."""
+        return sum(each.run_id != run_id for each in (*self.private, *self.unprotected))
+
+
+def ledger(store: Store, dataset: str) -> Ledger:
+    """The ledger of ``dataset``, from every run that the store knows or remembers. Takes some 0.1 s a run at first."""
+    return ledger_of(dataset, store.spent(dataset), public=is_public(store, dataset))
+
+
+def ledgers(store: Store) -> list[Ledger]:
+    """The ledgers of all data sets that a run touched, by name."""
+    by_dataset: dict[str, list[Spent]] = {}
+    for each in store.spent():
+        by_dataset.setdefault(each.dataset, []).append(each)
+    return [ledger_of(key, runs, public=is_public(store, key)) for key, runs in sorted(by_dataset.items())]
+
+
+def ledger_of(dataset: str, runs: Sequence[Spent], *, public: bool = False) -> Ledger:
+    """The ledger of ``runs``, which are all on ``dataset``.
+
+    Composing the steps of all runs bounds what all their releases tell together, also where each run used the results of
+    earlier ones in its training. That *which* runs there are was not chosen by earlier results is assumed
+    (:func:`privlab.privacy.selection.naive_epsilon`).
+    """
+    private = tuple(each for each in runs if each.is_private)
+    unprotected = tuple(each for each in runs if not each.is_private)
+    if not private:
+        return Ledger(dataset, public, private, unprotected, None, "add-or-remove-one", (), ())
+    delta = min(each.plan.delta for each in private)
+    adjacency = "replace-one" if any(each.plan.adjacency == "replace-one" for each in private) else "add-or-remove-one"
+    alone = tuple(_together((each,), delta, adjacency) for each in private)
+    cumulative = tuple(_together(private[: place + 1], delta, adjacency) for place in range(len(private)))
+    return Ledger(dataset, public, private, unprotected, delta, adjacency, alone, cumulative)
+
+
+@lru_cache(maxsize=1024)
+def _together(runs: tuple[Spent, ...], delta: float, adjacency: Adjacency) -> float:
+    """ε of everything that ``runs`` released; what rounding costs each is added up."""
+    extra = sum(each.plan.slack[0] for each in runs)
+    less = sum(each.plan.slack[1] for each in runs)
+    if delta - less < LEAST_DELTA:
+        return math.inf
+    return naive_epsilon((_done(each) for each in runs), delta - less, adjacency=adjacency) + extra
+
+
+def _done(each: Spent) -> Phases:
+    return each.plan.phases_until(each.step)
+
+
+def best_of(found: Ledger, distribution: str) -> float | None:
+    """ε of publishing only the best of the private runs, **if** their number had been drawn at random from
+    ``distribution`` (``logarithmic`` or ``geometric``, mean: as many as there are) before the first one.
+
+    Each run is counted as costing no more than one with the highest sampling rate, the least noise and the most steps of
+    any. None where the theorem is not at hand: no private run, records replaced, rounded noise, or a run without
+    guarantee.
+    """
+    if not found.private or found.unprotected or found.adjacency == "replace-one":
+        return None
+    if any(each.plan.rounded for each in found.private):
+        return None
+    return _best(tuple(_done(each) for each in found.private), found.delta, distribution)
+
+
+@lru_cache(maxsize=256)
+def _best(runs: tuple[Phases, ...], delta: float, distribution: str) -> float:
+    phases = [phase for run in runs for phase in run]
+    worst = Phase(
+        max(phase.sample_rate for phase in phases),
+        min(phase.noise_multiplier for phase in phases),
+        max(total_steps(run) for run in runs),
+    )
+    return selection_epsilon((worst,), delta, max(1, len(runs)), distribution)
+
+
+def is_public(store: Store, dataset: str) -> bool:
+    """Whether a person marked the records of ``dataset`` as public. Until then they count as private."""
+    return dataset in store.setting(_PUBLIC, [])
+
+
+def set_public(store: Store, dataset: str, public: bool) -> None:
+    """Mark the records of ``dataset`` as public or private."""
+    marked = set(store.setting(_PUBLIC, []))
+    store.set_setting(_PUBLIC, sorted(marked | {dataset} if public else marked - {dataset}))
