@@ -1,4 +1,4 @@
-"""The same library from a shell: ``python -m privlab train | runs | show | export | data``."""
+"""The same library from a shell: ``python -m privlab train | runs | show | export | epsilon | noise | data``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from privlab import __version__
+from privlab.cli.budget import add_budget_commands
 from privlab.cli.data import fetch_data, list_data
-from privlab.cli.inspect import export_run, list_runs, show_run
+from privlab.cli.inspect import KINDS, export_run, list_runs, show_run
 from privlab.cli.training import train_run
+from privlab.cli.verify import verify_bundle
 from privlab.config import ConfigError, preset_names
 from privlab.data.catalogue import DATASETS
 from privlab.data.fetch import FetchError
@@ -62,18 +64,31 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--json", action="store_true", help="one JSON object a line")
     runs.set_defaults(act=list_runs)
 
-    show = commands.add_parser("show", help="one run: settings, privacy statement and events")
+    show = commands.add_parser("show", help="one run: privacy claim, settings and events")
     show.add_argument("run")
     show.set_defaults(act=show_run)
 
-    export = commands.add_parser("export", help="a run's points, settings or weights")
+    export = commands.add_parser("export", help="a run's points, settings, claim, bundle or weights")
     export.add_argument("run")
-    export.add_argument("--what", choices=("csv", "json", "toml", "weights"), default="csv")
-    export.add_argument("--out", type=Path, metavar="FILE", help="default: standard output (weights need a file)")
+    export.add_argument("--what", choices=KINDS, default="csv")
+    export.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: standard output (weights and bundle need a file)"
+    )
     export.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="passphrase of a sealed run; else it is asked"
     )
     export.set_defaults(act=export_run)
+
+    check = commands.add_parser(
+        "verify", help="check a bundle: hashes, plan, and ε by every accountant; needs no network"
+    )
+    check.add_argument("bundle", type=Path, metavar="BUNDLE.zip")
+    check.add_argument(
+        "--prv-seconds", type=float, default=30.0, metavar="S", help="0 does not ask Opacus's PRV accountant"
+    )
+    check.set_defaults(act=verify_bundle)
+
+    add_budget_commands(commands)
 
     data = commands.add_parser("data", help="data sets").add_subparsers(required=True, metavar="command")
     data.add_parser("list", help="what there is and whether it is here").set_defaults(act=list_data)

@@ -62,7 +62,7 @@ def epsilon_of(
     Raises:
         ValueError: a value out of range, naming the bound; or no phases, for then nothing is accounted.
     """
-    return _epsilon(_checked(phases, delta, accountant), delta, accountant, adjacency, group_size)
+    return _epsilon(checked(phases, delta, accountant, adjacency, group_size), delta, accountant, adjacency, group_size)
 
 
 def upper_epsilon_of(
@@ -79,7 +79,7 @@ def upper_epsilon_of(
 
     inf where ε is in the tens of thousands. Raises ValueError as :func:`epsilon_of`.
     """
-    return _upper_epsilon(_checked(phases, delta), delta, adjacency, group_size, preview)
+    return _upper_epsilon(checked(phases, delta, "pld", adjacency, group_size), delta, adjacency, group_size, preview)
 
 
 def delta_of(
@@ -92,15 +92,14 @@ def delta_of(
 ) -> float:
     """δ of all steps of ``phases`` at ``epsilon``, 0…1; 1 where one adds no noise. Raises ValueError as
     :func:`epsilon_of`, and for a negative ``epsilon``."""
-    checked = _checked(phases, LEAST_DELTA, accountant)
+    given = checked(phases, LEAST_DELTA, accountant, adjacency, group_size)
     if not epsilon >= 0:
         raise ValueError(f"epsilon={epsilon:g} must be at least 0.")
-    pairs = _pairs(checked, adjacency, group_size)
-    if _noiseless(checked):
+    if _noiseless(given):
         return 1.0
     if accountant == "rdp":
-        return rdp_delta(checked, epsilon, pairs)
-    return max((loss.delta(epsilon) for loss in _losses(_gathered(checked), adjacency, group_size)), default=1.0)
+        return rdp_delta(given, epsilon, _pairs(given, adjacency, group_size))
+    return max((loss.delta(epsilon) for loss in _losses(_gathered(given), adjacency, group_size)), default=1.0)
 
 
 def losses_of(phases: Iterable[Phase], *, adjacency: Adjacency = ONE, group_size: int = 1) -> list[Loss]:
@@ -108,8 +107,8 @@ def losses_of(phases: Iterable[Phase], *, adjacency: Adjacency = ONE, group_size
 
     Empty where ε is in the tens of thousands, or where a step adds no noise. Raises ValueError as :func:`epsilon_of`.
     """
-    checked = _checked(phases, LEAST_DELTA)
-    return [] if _noiseless(checked) else _losses(_gathered(checked), adjacency, group_size)
+    given = checked(phases, LEAST_DELTA, "pld", adjacency, group_size)
+    return [] if _noiseless(given) else _losses(_gathered(given), adjacency, group_size)
 
 
 def curve_of(
@@ -134,11 +133,11 @@ def curve_of(
     counts = tuple(int(step) for step in steps)
     if not counts:
         return np.empty(0)
-    checked = _checked(phases, delta, accountant)
-    if min(counts) < 1 or max(counts) > total_steps(checked):
+    given = checked(phases, delta, accountant, adjacency, group_size)
+    if min(counts) < 1 or max(counts) > total_steps(given):
         wrong = min(counts) if min(counts) < 1 else max(counts)
-        raise ValueError(f"step={wrong} must lie between 1 and {total_steps(checked):,}.")
-    return _curve(first_steps(checked, max(counts)), counts, delta, accountant, adjacency, group_size, preview)
+        raise ValueError(f"step={wrong} must lie between 1 and {total_steps(given):,}.")
+    return _curve(first_steps(given, max(counts)), counts, delta, accountant, adjacency, group_size, preview)
 
 
 def epsilon_curve(plan: PrivacyPlan, steps: Sequence[int], *, preview: bool = False) -> np.ndarray:
@@ -187,8 +186,10 @@ def composition_of(phases: Phases, *, adjacency: Adjacency = ONE, group_size: in
     return Composition(phases, _pairs(phases, adjacency, group_size), _afforded(_CURVE, phases, group_size), 1)
 
 
-def _checked(phases: Iterable[Phase], delta: float, accountant: str = "pld") -> Phases:
-    """``phases`` with equal neighbours joined, once every value is in range."""
+def checked(
+    phases: Iterable[Phase], delta: float, accountant: str = "pld", adjacency: str = ONE, group_size: int = 1
+) -> Phases:
+    """``phases`` with equal neighbours joined, once every value is in range. Raises ValueError as :func:`epsilon_of`."""
     if accountant not in get_args(Accountant):
         raise ValueError(f"accountant={accountant!r} is unknown; choose one of {', '.join(get_args(Accountant))}.")
     if not LEAST_DELTA <= delta < 1:
@@ -201,11 +202,10 @@ def _checked(phases: Iterable[Phase], delta: float, accountant: str = "pld") -> 
         if not 0 < q <= 1:
             raise ValueError(f"sample_rate={q:g} must lie above 0 and at most at 1.")
         if not (sigma == 0 or LEAST_NOISE <= sigma <= MOST_NOISE):
-            raise ValueError(
-                f"noise_multiplier={sigma:g} must be 0 or lie between {LEAST_NOISE:g} and {MOST_NOISE:g}."
-            )
+            raise ValueError(f"noise_multiplier={sigma:g} must be 0 or lie between {LEAST_NOISE:g} and {MOST_NOISE:g}.")
         if steps < 1 or steps != int(steps):
             raise ValueError(f"steps={steps} must be a whole number and at least 1.")
+    pairs_of(adjacency, group_size, False)
     return merged(given)
 
 
@@ -240,9 +240,9 @@ def _epsilon(phases: Phases, delta: float, accountant: Accountant, adjacency: Ad
 def _epsilon_in_order(
     phases: Phases, delta: float, accountant: Accountant, adjacency: Adjacency, group_size: int
 ) -> float:
-    pairs = _pairs(phases, adjacency, group_size)
     if _noiseless(phases):
         return math.inf
+    pairs = _pairs(phases, adjacency, group_size)
     if accountant == "rdp":
         return float(rdp_epsilons(phases, [total_steps(phases)], delta, pairs)[0])
     steps = total_steps(phases)
@@ -250,9 +250,7 @@ def _epsilon_in_order(
     return float(composition.worst([steps], lambda loss: loss.epsilon(delta), math.inf)[0])
 
 
-def _upper_epsilon(
-    phases: Phases, delta: float, adjacency: Adjacency, group_size: int, preview: bool = False
-) -> float:
+def _upper_epsilon(phases: Phases, delta: float, adjacency: Adjacency, group_size: int, preview: bool = False) -> float:
     return _upper_epsilon_in_order(_gathered(phases), delta, adjacency, group_size, preview)
 
 
@@ -306,8 +304,6 @@ def _curve(
             counts = [steps[place] for place in earlier]
             composition = Composition(phases, pairs, grid, min(counts))
             # Fewer steps never cost more, so the finer total bounds every point.
-            found[earlier] = np.minimum(
-                total, composition.worst(counts, lambda loss: loss.epsilon(delta), math.inf)
-            )
+            found[earlier] = np.minimum(total, composition.worst(counts, lambda loss: loss.epsilon(delta), math.inf))
     found.setflags(write=False)
     return found

@@ -78,8 +78,7 @@ def _solve(
 
     def phases(**instead: float) -> Phases:
         now = {**known, **instead}
-        # As steps_for, also between whole numbers.
-        steps = max(1, math.floor(now["epochs"] * now["records"] / now["batch_size"] + 0.5))
+        steps = steps_for(now["epochs"], now["records"], now["batch_size"])
         return (Phase(now["batch_size"] / now["records"], now["noise_multiplier"], steps),)
 
     if unknown == "epsilon":
@@ -92,34 +91,36 @@ def _solve(
     def spent(value: int) -> float:
         return epsilon_of(phases(**{unknown: value}), known["delta"], **how)
 
-    def roughly(value: float, preview: bool = False) -> float:
+    def roughly(value: int, preview: bool = False) -> float:
         if accountant != "pld":
             return spent(value)
         return upper_epsilon_of(phases(**{unknown: value}), known["delta"], adjacency=adjacency, preview=preview)
 
     limit = known["epsilon"]
     safe, unsafe = _range(unknown, known)
-    if roughly(unsafe) <= limit:
-        return unsafe
-    if roughly(safe) > limit and spent(safe) > limit:
-        raise OutOfReach(
-            f"epsilon={limit:g} cannot be met: even {unknown}={safe:,} spends ε={spent(safe):.4g}.", spent(safe), math.inf
-        )
     # ε falls along this axis.
     away = 1 if unsafe > safe else -1
-    root = crossing(
-        lambda x: excess(roughly(math.exp(-away * x), True), limit),
-        lambda x: excess(roughly(math.exp(-away * x)), limit),
-        -away * _guess(unknown, known),
-        *sorted((-away * math.log(safe), -away * math.log(unsafe))),
+
+    def whole(x: float) -> int:
+        return min(max(round(math.exp(-away * x)), min(safe, unsafe)), max(safe, unsafe))
+
+    near = whole(
+        crossing(
+            lambda x: excess(roughly(whole(x), True), limit),
+            lambda x: excess(roughly(whole(x)), limit),
+            -away * _guess(unknown, known),
+            *sorted((-away * math.log(safe), -away * math.log(unsafe))),
+        )
     )
-    near = min(max(round(math.exp(-away * root)), min(safe, unsafe)), max(safe, unsafe))
     while near != safe and roughly(near) > limit:
         near -= away
-    while near + away != unsafe and roughly(near + away) <= limit:
+    while near != unsafe and roughly(near + away) <= limit:
         near += away
-    # The rough value is never below the exact one, so one more may fit.
-    return near + away if spent(near + away) <= limit else near
+    if near == safe and (least := spent(safe)) > limit:
+        raise OutOfReach(
+            f"epsilon={limit:g} cannot be met: even {unknown}={safe:,} spends ε={least:.4g}.", least, math.inf
+        )
+    return near
 
 
 def _range(unknown: Unknown, known: dict[str, float]) -> tuple[int, int]:
@@ -131,7 +132,9 @@ def _range(unknown: Unknown, known: dict[str, float]) -> tuple[int, int]:
     # δ must stay below 1/N.
     least, most = int(known["batch_size"]), min(MOST_RECORDS, math.ceil(1 / known["delta"]) - 1)
     if most < least:
-        raise ValueError(f"batch_size={least:,} is more than the records that delta={known['delta']:g} allows ({most:,}).")
+        raise ValueError(
+            f"batch_size={least:,} is more than the records that delta={known['delta']:g} allows ({most:,})."
+        )
     return most, least
 
 

@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
+from itertools import takewhile
 
 from privlab.privacy.accounting import (
-    LEAST_DELTA,
     LEAST_NOISE,
     MOST_NOISE,
     ONE,
     Accountant,
+    checked,
     composition_of,
     epsilon_of,
     upper_epsilon_of,
@@ -67,12 +68,13 @@ def scale_for(
         raise ValueError(f"target_epsilon={target_epsilon:g} must be above 0.")
     if not math.isfinite(target_epsilon):
         raise ValueError(f"target_epsilon={target_epsilon:g} must be a number; without a limit no noise is needed.")
-    if not LEAST_DELTA <= delta < 1:
-        raise ValueError(f"delta={delta:g} must be at least {LEAST_DELTA:g} and below 1.")
-    given = merged(phases)
-    if not given or not all(0 < phase.noise_multiplier < math.inf for phase in given):
-        raise ValueError("phases must hold steps, and every noise_multiplier must be above 0 to be scaled.")
-    return _scale(target_epsilon, given, delta, accountant, adjacency, group_size)
+    given = tuple(phases)
+    for phase in given:
+        if not 0 < phase.noise_multiplier < math.inf:
+            raise ValueError(f"noise_multiplier={phase.noise_multiplier:g} must be above 0 to be scaled.")
+    # The scaled noise is what must be in range.
+    checked([replace(phase, noise_multiplier=1.0) for phase in given], delta, accountant, adjacency, group_size)
+    return _scale(target_epsilon, merged(given), delta, accountant, adjacency, group_size)
 
 
 @lru_cache(maxsize=1024)
@@ -101,7 +103,8 @@ def _scale(
         _guess(goal, phases, delta, group_size),
         *(math.log(bound) for bound in bounds),
     )
-    if spent(bounds[1]) > goal or (log_factor <= math.log(bounds[0]) and spent(bounds[0]) <= goal):
+    at_most, at_least = log_factor >= math.log(bounds[1]), log_factor <= math.log(bounds[0])
+    if (at_most and spent(bounds[1]) > goal) or (at_least and spent(bounds[0]) <= goal):
         most, least = max(noises) * bounds[1], min(noises) * bounds[0]
         raise _out_of_reach(target, spent(bounds[1]), spent(bounds[0]), most, least)
     factor = math.exp(log_factor)
@@ -109,6 +112,10 @@ def _scale(
     ticks, stride = math.ceil(factor / tick), 1
     # The crossing is right to 1e-5: a tick or two settle it, or some more where the grid's spacing doubles nearby.
     while spent(found := min(max(float(f"{ticks * tick:.5g}"), bounds[0]), bounds[1])) > goal:
+        if found == bounds[1]:
+            raise _out_of_reach(
+                target, spent(bounds[1]), spent(bounds[0]), max(noises) * bounds[1], min(noises) * bounds[0]
+            )
         ticks += stride
         stride *= 2
     return found
@@ -131,7 +138,9 @@ def _condensed(phases: Phases) -> Phases:
     """A few steps that cost about what ``phases`` do, to search on: neighbours in noise take the mean of 1/σ²."""
     found: list[Phase] = []
     for rate in sorted({phase.sample_rate for phase in phases}):
-        alike = sorted((phase for phase in phases if phase.sample_rate == rate), key=lambda phase: phase.noise_multiplier)
+        alike = sorted(
+            (phase for phase in phases if phase.sample_rate == rate), key=lambda phase: phase.noise_multiplier
+        )
         size = -(-len(alike) // _CONDENSED)
         for start in range(0, len(alike), size):
             part = alike[start : start + size]
@@ -180,7 +189,10 @@ def steps_within(
     """
     if not limit > 0:
         raise ValueError(f"limit={limit:g} must be above 0.")
-    return _steps_within(limit, merged(phases), delta, accountant, adjacency, group_size)
+    given = checked(phases, delta, accountant, adjacency, group_size)
+    if any(phase.noise_multiplier == 0 for phase in given):
+        given = tuple(takewhile(lambda phase: phase.noise_multiplier > 0, given))
+    return _steps_within(limit, given, delta, accountant, adjacency, group_size) if given else 0
 
 
 @lru_cache(maxsize=256)

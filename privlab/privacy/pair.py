@@ -110,7 +110,9 @@ class Step:
         if len(shifts) == 1:
             return log_weights[0] + shifts[0] * (y - shifts[0] / 2) / self.sigma**2
         if len(shifts) == 2:
-            return np.logaddexp(*(lw + s * (y - s / 2) / self.sigma**2 for s, lw in zip(shifts, log_weights, strict=True)))
+            return np.logaddexp(
+                *(lw + s * (y - s / 2) / self.sigma**2 for s, lw in zip(shifts, log_weights, strict=True))
+            )
         return _in_chunks(
             lambda part: _log_sum(log_weights + shifts * (part[:, None] - shifts / 2) / self.sigma**2), y, len(shifts)
         )
@@ -141,9 +143,13 @@ class Step:
 
         found, live, cut = self._cuts(epsilons)
         eps = epsilons[live]
-        upper = _in_chunks(lambda y: ndtr((self._up - y[:, None]) / self.sigma) @ np.exp(self._log_weights_up), cut, self.parts)
+        upper = _in_chunks(
+            lambda y: ndtr((self._up - y[:, None]) / self.sigma) @ np.exp(self._log_weights_up), cut, self.parts
+        )
         lower = _in_chunks(
-            lambda y: _log_sum(self._log_weights_down + log_ndtr((-self._down - y[:, None]) / self.sigma)), cut, self.parts
+            lambda y: _log_sum(self._log_weights_down + log_ndtr((-self._down - y[:, None]) / self.sigma)),
+            cut,
+            self.parts,
         )
         found[live] = upper - np.exp(eps + lower)
         return np.clip(found, 0.0, 1.0)
@@ -154,7 +160,12 @@ class Step:
         if (self.pair.removed, self.pair.added) in ((1, 0), (0, 1)):
             return self._closed_cuts(epsilons)
         everywhere = np.ones(len(epsilons), dtype=bool)
-        return np.zeros(len(epsilons)), everywhere, self._inverse(epsilons)
+        replaced = (self.pair.removed, self.pair.added) == (1, 1)
+        return (
+            np.zeros(len(epsilons)),
+            everywhere,
+            self._one_replaced(epsilons) if replaced else self._inverse(epsilons),
+        )
 
     def _closed_cuts(self, epsilons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         adding = self.pair.added == 1
@@ -163,6 +174,16 @@ class Step:
         odds = self.sigma**2 * np.log(share[live] / self.q)
         found = np.zeros(len(epsilons)) if adding else np.maximum(-np.expm1(epsilons), 0.0)
         return found, live, -0.5 - odds if adding else 0.5 + odds
+
+    def _one_replaced(self, losses: np.ndarray) -> np.ndarray:
+        """Output at each loss of one replaced record: with h = (1 − q)/q·e^(1/2σ²), σ²·(L/2 + asinh(h·sinh(L/2)))."""
+        half = np.abs(losses) / 2
+        if self.q == 1:
+            return losses * self.sigma**2 / 2
+        with np.errstate(divide="ignore"):
+            # log of h·sinh|L/2|; asinh e^x = logaddexp(x, log(1 + e^2x)/2).
+            x = 0.5 / self.sigma**2 + math.log1p(-self.q) - math.log(self.q) + half + np.log(-np.expm1(-2 * half) / 2)
+        return np.sign(losses) * self.sigma**2 * (half + np.logaddexp(x, np.logaddexp(0.0, 2 * x) / 2))
 
     def _inverse(self, losses: np.ndarray) -> np.ndarray:
         """Output at each loss: from a table, then Newton steps within its cell. An error of dy changes the divergence by

@@ -71,7 +71,9 @@ def prv_epsilon(phases: Iterable[Phase], delta: float, *, limit_seconds: float =
             "training."
         ) from None
     except OSError as error:
-        raise AccountantUnavailable(f"Opacus's PRV accountant could not be started: {error.strerror or error}.") from None
+        raise AccountantUnavailable(
+            f"Opacus's PRV accountant could not be started: {error.strerror or error}."
+        ) from None
     if done.returncode == OUT_OF_MEMORY or "MemoryError" in done.stderr or done.returncode in (-6, -9):
         raise AccountantUnavailable(
             f"Opacus's PRV accountant needs more than {MEMORY / 2**30:g} GiB of memory for this training; it says nothing "

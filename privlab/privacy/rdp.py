@@ -49,9 +49,7 @@ def _composed(phases: Phases, pair: Pair) -> np.ndarray:
     return sum(phase.steps * step_divergences(phase.sample_rate, phase.noise_multiplier, pair) for phase in phases)
 
 
-def rdp_epsilons(
-    phases: Phases, steps: Sequence[int], delta: float, pairs: Sequence[Pair] = (_REMOVED,)
-) -> np.ndarray:
+def rdp_epsilons(phases: Phases, steps: Sequence[int], delta: float, pairs: Sequence[Pair] = (_REMOVED,)) -> np.ndarray:
     """ε at ``delta`` after the first t steps for each t of ``steps``, the worst over ``pairs``, shape (len(steps),).
 
     Conversion by dp-accounting (Canonne, Kamath, Steinke 2020).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 #: Value at which the search ends, and most steps on the costly function.
-_SETTLED, _MOST = 5e-6, 8
+_SETTLED, _MOST = 5e-6, 4
 
 
 def crossing(
@@ -21,7 +21,7 @@ def crossing(
     from scipy.optimize import brentq
 
     (low, above), (high, below) = _bracket(cheap, min(max(start, bottom), top), bottom, top)
-    x = brentq(cheap, low, high, xtol=1e-5) if above > 0 >= below else (high if above > 0 else low)
+    x = brentq(cheap, low, high, xtol=3e-5) if above > 0 >= below else (high if above > 0 else low)
     slope = min((below - above) / (high - low), -0.05) if high > low else -1.0
     value = full(x)
     for _ in range(_MOST):
@@ -29,6 +29,8 @@ def crossing(
         if abs(value) < _SETTLED or further == x:
             break
         found = full(further)
+        if found == value:  # a step of a function of whole numbers
+            break
         slope = min((found - value) / (further - x), -0.05)
         x, value = further, found
     return x

@@ -37,7 +37,9 @@ def selection_epsilon(
     """
     given = tuple(phases)
     if distribution not in get_args(Distribution):
-        raise ValueError(f"distribution={distribution!r} is unknown; choose one of {', '.join(get_args(Distribution))}.")
+        raise ValueError(
+            f"distribution={distribution!r} is unknown; choose one of {', '.join(get_args(Distribution))}."
+        )
     if not 1 <= expected_trials < float("inf"):
         raise ValueError(f"expected_trials={expected_trials:g} must be at least 1.")
     # The accountant's own checks, and ∞ without noise.
