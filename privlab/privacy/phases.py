@@ -44,7 +44,10 @@ def merged(phases: Iterable[Phase]) -> Phases:
     """The same steps with neighbours of equal q and σ joined."""
     joined: list[Phase] = []
     for phase in phases:
-        if joined and (joined[-1].sample_rate, joined[-1].noise_multiplier) == (phase.sample_rate, phase.noise_multiplier):
+        if joined and (joined[-1].sample_rate, joined[-1].noise_multiplier) == (
+            phase.sample_rate,
+            phase.noise_multiplier,
+        ):
             joined[-1] = replace(joined[-1], steps=joined[-1].steps + phase.steps)
         else:
             joined.append(phase)
