@@ -24,6 +24,8 @@ from privlab.privacy.plan import PrivacyPlan
 from privlab.training.average import corrected
 
 FORMAT = "privlab-checkpoint-1"
+#: Attributes that are plain numbers, written only where there are any.
+_NUMBERS = ("clip", "batch_stream", "noise_stream")
 #: Parts of a plan that may differ in a continuation; the noise of the steps done is compared by itself.
 _MAY_CHANGE = ("steps", "planned_steps", "target_epsilon", "epsilon_limit", "noise_schedule")
 
@@ -69,10 +71,8 @@ class Checkpoint:
             "plan": self.plan.to_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "clip": self.clip,
-            "batch_stream": self.batch_stream,
-            "noise_stream": self.noise_stream,
         }
+        about |= {key: value for key in _NUMBERS if (value := getattr(self, key)) is not None}
         packed = {name: tensor.contiguous() for name, tensor in tensors.items()}
         return safetensors.torch.save(packed, {"format": FORMAT, "checkpoint": json.dumps(about)})
 
@@ -102,9 +102,7 @@ class Checkpoint:
                 parameters=_group(tensors, "parameters"),
                 optimizer=optimizer,
                 average=_group(tensors, "average"),
-                clip=about.get("clip"),
-                batch_stream=about["batch_stream"],
-                noise_stream=about.get("noise_stream"),
+                **{key: about.get(key) for key in _NUMBERS},
             )
         except (SafetensorError, ConfigError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"The checkpoint is damaged and cannot be read: {error}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from time import perf_counter
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from privlab.metrics import Point
 from privlab.models.features import prepare
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon_curve
-from privlab.privacy.confirm import confirm
+from privlab.privacy.confirm import Opinions, confirm, second_opinions
 from privlab.privacy.plan import PrivacyPlan, logged_steps
 from privlab.training.background import Unwanted, narrated
 from privlab.training.checkpoint import Checkpoint
@@ -78,7 +79,7 @@ def train(
     if resume:
         trainer.restore(resume)  # 1 load the parameters
     yield _started(trainer)
-    second_opinion = _ask_dp_accounting(plan)
+    asked = _ask_others(plan) if plan.is_private else None
 
     watch = _Stopwatch(resume.seconds if resume else 0.0)
     point, finite = None, True
@@ -99,8 +100,10 @@ def train(
         metrics |= trainer.clock.take()
         point = Point(step, step * plan.sample_rate, seconds, spent.at(step), metrics)
         watch.pause()
-        if last or second_opinion.done():
-            second_opinion.result()  # no final ε is published that dp-accounting does not confirm
+        if asked and (last or asked.done()):
+            opinions, asked = asked.result(), None
+            confirm(plan, opinions)  # no final ε is published that dp-accounting does not confirm
+            yield _told(opinions)
         yield point
         if finite and "test_loss" not in metrics:
             finite = False
@@ -144,12 +147,25 @@ def _started(trainer: Trainer) -> Event:
     )
 
 
-def _ask_dp_accounting(plan: PrivacyPlan) -> Future[float]:
-    """:func:`confirm` beside the first steps: it takes some tenths of a second, and the first point should not wait."""
-    pool = ThreadPoolExecutor(1, "privlab-confirm")
-    asked = pool.submit(confirm, plan)
+def _ask_others(plan: PrivacyPlan) -> Future[Opinions]:
+    """The other accountants, beside the first steps: they take some tenths of a second, and the first point should not
+    wait. Opacus's PRV, which takes many seconds, is asked on the Budget page, in ``verify`` and on the command line."""
+    pool = ThreadPoolExecutor(1, "privlab-opinions")
+    asked = pool.submit(second_opinions, plan, prv_seconds=0)
     pool.shutdown(wait=False)
     return asked
+
+
+def _told(opinions: Opinions) -> Event:
+    about = {"opinions": asdict(opinions)}
+    if opinions.flags:
+        return Event("warning", "The accountants do not agree: " + " ".join(opinions.flags), about)
+    return Event(
+        "info",
+        f"Second opinions on the final ε: PLD {opinions.pld:.4f}, dp-accounting's PLD {opinions.pld_library:.4f}, "
+        f"RDP {opinions.rdp:.4f} (looser).",
+        about,
+    )
 
 
 def _ended(wish: str | None, step: int, plan: PrivacyPlan, point: Point | None) -> Event:
