@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from concurrent.futures import Future
 from functools import lru_cache
 
@@ -55,7 +56,7 @@ def _asked(case: Case) -> tuple[Future | None, Future | None]:
 
 
 def _session() -> str:
-    return st.session_state.setdefault("budget-session", str(id(st.session_state)))
+    return st.session_state.setdefault("budget-session", secrets.token_hex(8))
 
 
 @guarded()
