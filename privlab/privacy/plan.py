@@ -287,7 +287,13 @@ def _refuse_noise_out_of_range(plan: PrivacyPlan) -> None:
     """Schedules and adaptive clipping must leave every step's noise within what can be reckoned."""
     factors = [factor for _, factor in plan.noise_schedule.stretches(plan.planned_steps)]
     least, most = plan.noise_multiplier * min(factors), plan.noise_multiplier * max(factors)
-    if not (LEAST_NOISE <= least and most <= MOST_NOISE):
+    accounted = min(phase.noise_multiplier for phase in plan.phases)
+    if plan.noise_schedule.is_constant and accounted < LEAST_NOISE:
+        raise ConfigError.at(
+            "privacy.noise_multiplier",
+            f"noise_multiplier={plan.noise_multiplier:g}, rounded, counts as {accounted:.8g}, below {LEAST_NOISE:g}.",
+        )
+    if not (LEAST_NOISE <= accounted and most <= MOST_NOISE):
         path = "privacy.noise_schedule_custom" if plan.noise_schedule.kind == "custom" else "privacy.noise_schedule_end"
         raise ConfigError.at(
             path,

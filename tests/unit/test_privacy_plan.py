@@ -23,7 +23,7 @@ def config_of(**settings) -> RunConfig:
 
 def refused(records: int = RECORDS, **settings) -> dict[str, str]:
     with pytest.raises(ConfigError) as caught:
-        make_plan(config_of(**settings), records)
+        make_plan(config_of(**settings), records, 4810)
     return {problem.path: problem.message for problem in caught.value.problems}
 
 
@@ -247,3 +247,6 @@ def test_rounding_is_accounted():
     assert plain.epsilon < rounded.epsilon < plain.epsilon + 1e-3
     target = make_plan(config_of(privacy__protection="rounded", privacy__target_epsilon=3.0), RECORDS, 4810)
     assert 2.99 < target.epsilon <= 3.0
+    assert "counts as" in refused(
+        privacy__protection="rounded", privacy__noise_multiplier=0.05, training__epochs=1
+    )["privacy.noise_multiplier"]
