@@ -135,8 +135,9 @@ def _flags(pld: float, library: float, rdp: float, prv: float | None) -> tuple[s
         for other, their, other_above in tight[:place]:
             low, high = sorted((value, their))
             allowed = above if value > their else other_above
-            # Both infinite agree; one infinite does not. A millionth is below the accountants' own rounding.
-            if low != high and not high - low - 2 * allowed - 1e-6 <= APART * high:
+            # Both infinite agree, one infinite does not. A millionth is below the accountants' own rounding.
+            apart = high - low - 2 * allowed - 1e-6 if low != high else 0.0
+            if apart > 0 and (math.isinf(high) or apart > APART * high):
                 found.append(
                     f"{other} says ε = {their:.4g} and {name} ε = {value:.4g}: two exact accountants differ by more than "
                     f"{APART:.0%}, so one of them is wrong."

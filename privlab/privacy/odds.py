@@ -58,16 +58,30 @@ def odds(plan: PrivacyPlan) -> Odds:
     advantage, hits = min(1.0, advantage + 2 * extra + less), min(1.0, hits * math.exp(extra) + less)
     right = (1 + advantage) / 2
     certainty = hits / (hits + STRICT_RATE)
-    sentences = (
-        f"An attacker who guesses by coin flip whether a given record was used is right 50 times in 100; "
+    sentences = _sentences(plan, right, hits, certainty)
+    pair = 1.0 if plan.epsilon > 700 else (math.expm1(plan.epsilon) + 2 * plan.delta) / (math.exp(plan.epsilon) + 1)
+    return Odds(plan.epsilon, plan.delta, advantage, pair, right, hits, certainty, sentences)
+
+
+def _sentences(plan: PrivacyPlan, right: float, hits: float, certainty: float) -> tuple[str, ...]:
+    if plan.adjacency == "replace-one":
+        question = "which of two records was used"
+        wrongly, rightly = "times in which it was the other one", "times in which it was this one"
+        accuse = f"An attacker who names one of the two wrongly in at most {_up(STRICT_RATE, 10_000)} of 10,000 {wrongly}"
+        found = f"names it rightly in at most {_up(hits, 10_000):,} of 10,000 {rightly}."
+    else:
+        question = "whether a given record was used"
+        accuse = (
+            f"An attacker who wrongly names at most {_up(STRICT_RATE, 10_000)} in 10,000 records that were not used"
+        )
+        found = f"recognises at most {_up(hits, 10_000):,} in 10,000 that were."
+    return (
+        f"An attacker who guesses by coin flip {question} is right 50 times in 100; "
         f"one who has seen everything this training publishes is right at most {_up(right, 100)} times in 100.",
-        f"An attacker who wrongly names at most {_up(STRICT_RATE, 10_000)} in 10,000 records that were not used "
-        f"recognises at most {_up(hits, 10_000):,} in 10,000 that were.",
+        f"{accuse} {found}",
         f"When that attacker, who held it for even odds before, does name a record, "
         f"this is right at most {_up(certainty, 100)} times in 100.",
     )
-    pair = 1.0 if plan.epsilon > 700 else (math.expm1(plan.epsilon) + 2 * plan.delta) / (math.exp(plan.epsilon) + 1)
-    return Odds(plan.epsilon, plan.delta, advantage, pair, right, hits, certainty, sentences)
 
 
 def _no_bound(plan: PrivacyPlan) -> str:

@@ -77,6 +77,6 @@ def _prefixes(phases: Phases, steps: Sequence[int], pair: Pair):
 
 def rdp_delta(phases: Phases, epsilon: float, pairs: Sequence[Pair] = (_REMOVED,)) -> float:
     """δ at ``epsilon`` after all steps, the worst over ``pairs``; conversion by dp-accounting."""
-    from dp_accounting.rdp import compute_delta
+    from dp_accounting.rdp.rdp_privacy_accountant import compute_delta
 
     return max(float(compute_delta(ORDERS, _composed(phases, pair), epsilon)[0]) for pair in pairs)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Sequence
 
 from privlab.privacy.prv import OUT_OF_MEMORY
 
@@ -27,17 +28,24 @@ def limit_memory(more: int) -> None:
         pass
 
 
+def upper_bound(phases: Sequence[tuple[float, float, int]], delta: float) -> float:
+    """Opacus's upper bound on ε of ``phases`` (q, σ, steps); may be inf or take for ever."""
+    from opacus.accountants import PRVAccountant
+
+    accountant = PRVAccountant()
+    accountant.history = [(sigma, q, steps) for q, sigma, steps in phases]
+    return float(accountant.get_epsilon(delta))
+
+
 def main() -> int:
     """Print ε of what standard input asks for; the exit status is 0, or :data:`privlab.privacy.prv.OUT_OF_MEMORY`."""
     asked = json.load(sys.stdin)
     warnings.simplefilter("ignore")
-    from opacus.accountants import PRVAccountant
+    import opacus.accountants  # noqa: F401  (its libraries do not count)
 
     limit_memory(int(asked["memory"]))
-    accountant = PRVAccountant()
-    accountant.history = [(sigma, q, steps) for q, sigma, steps in asked["phases"]]
     try:
-        print(repr(float(accountant.get_epsilon(asked["delta"]))))
+        print(repr(upper_bound(asked["phases"], asked["delta"])))
     except MemoryError:
         return OUT_OF_MEMORY
     return 0

@@ -76,7 +76,9 @@ def test_composition_is_convolution_of_different_steps():
     phases = (Phase(0.2, 2.0, 2), Phase(0.1, 1.5, 1))
     composition = Composition(phases, PAIRS, Grid(20.0, 2**16), 3)
     for pair, composed in zip(PAIRS, composition.after(3), strict=True):
-        one, other = (Step(phase.sample_rate, phase.noise_multiplier, pair).loss(composition.spacing) for phase in phases)
+        one, other = (
+            Step(phase.sample_rate, phase.noise_multiplier, pair).loss(composition.spacing) for phase in phases
+        )
         direct = np.convolve(np.convolve(one.probs, one.probs), other.probs)
         offset = composed.first - 2 * one.first - other.first
         assert composed.probs == pytest.approx(direct[offset : offset + len(composed.probs)], abs=1e-13)

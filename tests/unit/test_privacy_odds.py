@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 
 import dp_accounting
+import numpy as np
 import pytest
+from scipy.stats import norm
 
 from privlab.privacy import PrivacyPlan, noise_for, odds
+from privlab.privacy.odds import STRICT_RATE, trade_off
+from privlab.privacy.phases import Phase
 
 Q_RECORDS, Q_BATCH, STEPS = 50_000, 4096, 875  # q = 0.08192
 
@@ -40,8 +44,6 @@ def test_advantage_is_the_library_s_delta_at_zero():
 
 def test_hits_of_a_plain_gaussian_are_known_exactly():
     # With q = 1 and one step the trade-off curve is Φ(Φ⁻¹(α) + 1/σ) (Dong, Roth, Su 2022).
-    from scipy.stats import norm
-
     found = odds(PrivacyPlan(100, 100, 1, 2.0, 1.0, 1e-5))
     assert found.strict_hits == pytest.approx(norm.cdf(norm.ppf(0.001) + 0.5), rel=1e-3)
     assert found.advantage == pytest.approx(2 * norm.cdf(0.25) - 1, abs=1e-4)
@@ -77,3 +79,61 @@ def test_much_noise_leaves_a_coin_flip():
     assert found.epsilon == 0.0
     assert found.chance_right == pytest.approx(0.5, abs=1e-5)
     assert "right at most 51 times" in found.sentences[0]
+
+
+RATES = np.array([0.0, 1e-6, 1e-4, 0.001, 0.01, 0.1, 0.3, 0.5, 0.9, 1.0])
+
+
+@pytest.mark.parametrize(("adjacency", "group_size", "shift"), [("add-or-remove-one", 3, 3), ("replace-one", 1, 2)])
+def test_the_trade_off_of_a_plain_gaussian_is_known_exactly(adjacency, group_size, shift):
+    found = trade_off((Phase(1.0, 4.0, 2),), RATES, adjacency=adjacency, group_size=group_size)
+    exact = norm.cdf(norm.ppf(RATES) + shift * math.sqrt(2) / 4)
+    assert found == pytest.approx(exact, abs=2e-4, rel=5e-3)
+    assert (found >= exact - 1e-12).all()
+
+
+def test_the_trade_off_is_the_library_s():
+    phases = (Phase(0.08192, 3.0, 300), Phase(0.02, 1.0, 100))
+    accountant = dp_accounting.pld.PLDAccountant()
+    for phase in phases:
+        event = dp_accounting.PoissonSampledDpEvent(
+            phase.sample_rate, dp_accounting.GaussianDpEvent(phase.noise_multiplier)
+        )
+        accountant.compose(event, phase.steps)
+    # The dual form over a fine grid of ε, in both directions at once, as the accountant's δ is the worse of both.
+    epsilons = np.linspace(0, 12, 4001)
+    deltas = np.array(accountant._pld.get_delta_for_epsilon(epsilons.tolist()))
+    low = np.array([1e-4, 0.001, 0.01, 0.1])
+    expected = [(deltas + np.exp(epsilons) * rate).min() for rate in low]
+    assert trade_off(phases, low) == pytest.approx(expected, rel=2e-3)
+
+
+def test_the_trade_off_rises_is_concave_and_holds_the_odds():
+    plan = plan_for(4)
+    rates = np.linspace(0, 1, 201)
+    hits = trade_off(plan.phases, rates)
+    assert (np.diff(hits) >= -1e-12).all() and (np.diff(hits, 2) <= 1e-9).all()
+    assert (hits >= rates).all() and hits[-1] == 1.0
+    found = odds(plan)
+    assert (hits - rates).max() == pytest.approx(found.advantage, abs=1e-3)
+    assert trade_off(plan.phases, [STRICT_RATE])[0] == found.strict_hits
+
+
+def test_a_trade_off_without_a_guarantee_or_rates():
+    assert trade_off((Phase(0.1, 0.0, 5),), [0.0, 0.5]).tolist() == [1.0, 1.0]
+    assert trade_off((Phase(0.1, 1.0, 5),), []).shape == (0,)
+    with pytest.raises(ValueError, match=r"from 0 to 1\.5 must lie between 0 and 1"):
+        trade_off((Phase(0.1, 1.0, 5),), [0.0, 1.5])
+
+
+def test_a_replaced_record_gives_more_away_and_is_told_as_such():
+    plan = plan_for(1)
+    other = PrivacyPlan(Q_RECORDS, Q_BATCH, STEPS, plan.noise_multiplier, 1.0, 1e-5, adjacency="replace-one")
+    assert odds(other).advantage > 1.5 * odds(plan).advantage
+    assert "which of two records was used" in odds(other).sentences[0]
+
+
+def test_what_rounding_costs_is_in_the_odds():
+    plan = PrivacyPlan(1437, 256, 168, 2.0, 1.0, 1e-5, rounded=True, dimension=10**9)
+    exact = odds(PrivacyPlan(1437, 256, 168, plan.phases[0].noise_multiplier, 1.0, 1e-5))
+    assert odds(plan).advantage > exact.advantage and odds(plan).strict_hits > exact.strict_hits
