@@ -8,7 +8,7 @@ import streamlit as st
 
 from privlab.config import PRESETS, ConfigError, Problem, RunConfig
 from privlab.config.run import set_path
-from privlab.ui.settings import SETTINGS, values_of
+from privlab.ui.settings import SETTINGS, applies, values_of
 
 _DRAFT = "draft"
 #: The two ways to say how much noise; the draft's value under this key names the one that counts.
@@ -45,7 +45,7 @@ def fill(config: RunConfig) -> None:
 
 
 def build(values: dict[str, Any]) -> RunConfig:
-    """The settings that the draft says.
+    """The settings that the draft says; one that has no say beside the others, and is not drawn, has its default.
 
     Raises:
         ConfigError: with every refused or empty field.
@@ -54,7 +54,7 @@ def build(values: dict[str, Any]) -> RunConfig:
     raw: dict[str, Any] = {}
     empty: list[Problem] = []
     for path, setting in SETTINGS.items():
-        if path == unused:
+        if path == unused or not applies(path, values):
             continue
         if values[path] is None:
             allowed = f" {setting.bounds}" if setting.bounds else ""

@@ -61,7 +61,8 @@ def _widget(setting: Setting) -> None:
             **about,
         )
     else:
-        st.text_input(setting.label, max_chars=80, placeholder="may be empty", **about)
+        most, hint = (80, "may be empty") if setting.path == "name" else (None, setting.knob.unit)
+        st.text_input(setting.label, max_chars=most, placeholder=hint, **about)
 
 
 def show_problems(path: str, problems: Mapping[str, list[str]]) -> None:

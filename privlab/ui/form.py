@@ -12,7 +12,7 @@ from privlab.ui.fetching import show_availability
 from privlab.ui.fields import field, show_problems
 from privlab.ui.launching import PASSPHRASE
 from privlab.ui.passphrase import passphrase_field
-from privlab.ui.settings import SECTIONS, SETTINGS
+from privlab.ui.settings import SECTIONS, SETTINGS, applies
 
 #: Groups under one heading.
 _TOGETHER = {"data": "Data and model", "model": None}
@@ -24,7 +24,7 @@ Problems = Mapping[str, list[str]]
 def form(values: Mapping[str, Any], problems: Problems) -> None:
     """Draw every field with its problem below it; expert settings are folded away, and unfold where one is refused."""
     for section, title in SECTIONS.items():
-        declared = [p for p in SETTINGS if p.startswith(f"{section}.") and _applies(p, values)]
+        declared = [p for p in SETTINGS if p.startswith(f"{section}.") and _shown(p, values)]
         plain = [path for path in declared if not SETTINGS[path].knob.expert]
         expert = [path for path in declared if SETTINGS[path].knob.expert]
         heading = _TOGETHER.get(section, title)
@@ -37,14 +37,10 @@ def form(values: Mapping[str, Any], problems: Problems) -> None:
     _fields(["name"], values, problems)
 
 
-def _applies(path: str, values: Mapping[str, Any]) -> bool:
-    """Whether the choices made so far leave the setting something to say."""
+def _shown(path: str, values: Mapping[str, Any]) -> bool:
     if path in _NOISE_LABELS:
         return path == values[NOISE_BY]
-    return all(
-        any(values[other] in allowed for other in others.split("|"))
-        for others, allowed in (SETTINGS[path].knob.when or {}).items()
-    )
+    return applies(path, values)
 
 
 def _fields(paths: list[str], values: Mapping[str, Any], problems: Problems) -> None:

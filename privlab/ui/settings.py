@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -95,6 +96,14 @@ def _declared() -> dict[str, Setting]:
 
 #: Every setting that a person can choose, in the order of their declaration.
 SETTINGS: dict[str, Setting] = _declared()
+
+
+def applies(path: str, values: Mapping[str, Any]) -> bool:
+    """Whether the other choices in ``values`` leave setting ``path`` something to say."""
+    return all(
+        any(values[other] in allowed for other in others.split("|"))
+        for others, allowed in (SETTINGS[path].knob.when or {}).items()
+    )
 
 
 def values_of(config: RunConfig) -> dict[str, Any]:

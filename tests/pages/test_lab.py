@@ -23,11 +23,81 @@ def test_an_empty_lab_says_what_to_do(visit) -> None:
 
 def test_every_setting_has_a_widget(visit) -> None:
     app = visit()
-    app.selectbox(key="encryption.mode").select("sealed").run()
-    drawn = {each.key for each in (*app.number_input, *app.selectbox, *app.text_input)}
+    drawn: set[str] = set()
+
+    def look() -> None:
+        drawn.update(each.key for each in (*app.number_input, *app.selectbox, *app.text_input))
+
+    look()
+    for path, value in (
+        ("encryption.mode", "sealed"),
+        ("privacy.clipping", "automatic"),
+        ("privacy.clip_schedule", "step"),
+        ("privacy.clip_schedule", "custom"),
+        ("privacy.noise_schedule", "step"),
+        ("privacy.noise_schedule", "custom"),
+        ("privacy.clipping", "adaptive"),
+    ):
+        app.selectbox(key=path).select(value).run()
+        look()
     app.segmented_control(key="noise_by").set_value("privacy.noise_multiplier").run()
-    drawn |= {each.key for each in app.number_input}
+    look()
     assert set(SETTINGS) <= drawn
+
+
+def test_a_setting_without_a_say_is_not_drawn(visit) -> None:
+    app = visit()
+    assert "privacy.target_quantile" not in {each.key for each in app.number_input}
+    app.selectbox(key="training.optimizer").select("adam").run()
+    assert "training.momentum" not in {each.key for each in app.number_input}
+
+
+MODES = [
+    *({"privacy.clipping": mode} for mode in ("per-layer", "automatic", "adaptive")),
+    *({"privacy.clip_schedule": kind} for kind in ("linear", "exponential", "step", "custom")),
+    *({"privacy.noise_schedule": kind} for kind in ("linear", "exponential", "step", "custom")),
+    {"privacy.protection": "rounded"},
+    {"privacy.adjacency": "replace-one"},
+    {"privacy.accountant": "rdp"},
+    {"privacy.randomness": "plain"},
+    {"training.optimizer": "adam-bc"},
+]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: "=".join(*mode.items()))
+def test_every_mode_is_launched_from_the_lab(visit, store, mode: dict[str, str]) -> None:
+    app = visit()
+    for path, value in mode.items():
+        app.selectbox(key=path).select(value).run()
+    app.button(key="launch").click().run()
+    assert not app.exception
+    (run,) = store.list()
+    assert run.config == load_preset("digits").replace(**{path.replace(".", "__"): v for path, v in mode.items()})
+    assert run.plan.epsilon <= 3.0
+
+
+@pytest.mark.parametrize(("path", "value"), [("privacy.bands", 4), ("training.augmentations", 2)])
+def test_counts_are_launched_from_the_lab(visit, store, path: str, value: int) -> None:
+    app = visit()
+    app.number_input(key=path).set_value(value).run()
+    app.button(key="launch").click().run()
+    assert store.list()[0].config == load_preset("digits").replace(**{path.replace(".", "__"): value})
+
+
+def test_the_budget_says_at_which_step_it_ends(visit) -> None:
+    app = visit()
+    app.segmented_control(key="noise_by").set_value("privacy.noise_multiplier").run()
+    app.number_input(key="privacy.noise_multiplier").set_value(2.0).run()
+    app.number_input(key="privacy.epsilon_limit").set_value(4.0).run()
+    assert any("The budget of ε = 4 ends at step 111 of 845" in each.value for each in app.warning)
+
+
+def test_a_schedule_that_is_not_understood_is_refused_beside_its_field(visit, store) -> None:
+    app = visit()
+    app.selectbox(key="privacy.noise_schedule").select("custom").run()
+    app.text_input(key="privacy.noise_schedule_custom").input("1:1, 5").run()
+    assert "“5” is not of the form step:factor" in errors(app)
+    assert app.text_input(key="privacy.noise_schedule_custom").value == "1:1, 5"
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -55,6 +125,8 @@ def test_a_changed_field_is_what_is_launched(visit, store) -> None:
 
 
 WRONG = {
+    "privacy.bands": (9, "bands=9", "5"),
+    "privacy.epsilon_limit": (0.001, "epsilon_limit=0.001", "first step already"),
     "privacy.max_grad_norm": (0.0, "max_grad_norm=0.0", "greater than 0"),
     "privacy.target_epsilon": (-1.0, "target_epsilon=-1.0", "greater than 0"),
     "privacy.delta": (0.5, "delta=0.5", "1 / 1,442 records"),
@@ -86,6 +158,8 @@ def test_every_bound_is_enforced_beside_its_field(visit) -> None:
     for path, setting in SETTINGS.items():
         if path == "privacy.target_epsilon":
             app.segmented_control(key="noise_by").set_value(path).run()
+        for others, allowed in reversed((setting.knob.when or {}).items()):
+            app.selectbox(key=others.split("|")[0]).select(allowed[0]).run()
         for side, bound in bounds_of(setting.info).items():
             outside = bound if side in ("gt", "lt") else bound + (1 if side == "le" else -1)
             field = app.number_input(key=path)
@@ -94,6 +168,17 @@ def test_every_bound_is_enforced_beside_its_field(visit) -> None:
             assert f"{path.split('.')[-1]}=" in errors(app), (path, side)
             app.number_input(key=path).set_value(before).run()
             assert not errors(app), (path, side)
+
+
+def test_a_wrong_value_that_is_no_longer_drawn_refuses_nothing(visit, store) -> None:
+    app = visit()
+    app.selectbox(key="privacy.clipping").select("adaptive").run()
+    app.number_input(key="privacy.target_quantile").set_value(7.0).run()
+    assert "target_quantile=7.0" in errors(app)
+    app.selectbox(key="privacy.clipping").select("flat").run()
+    assert not errors(app)
+    app.button(key="launch").click().run()
+    assert store.list()[0].config == load_preset("digits")
 
 
 def test_an_empty_field_is_refused(visit, store) -> None:
