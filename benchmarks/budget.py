@@ -130,9 +130,9 @@ def drive(bench: Bench, url: str, times: int) -> list[tuple[str, Values]]:
     for name in rng.choices(["noise_multiplier", "records", "batch_size", "epochs"], k=times):
         bench.field("arrow key in a field → ε", name, "ArrowUp")
     bench.open(f"{url}/budget?find=epsilon&{start}")
-    for _ in range(times):
-        sigma, epochs = f"{rng.uniform(0.6, 4):.4g}", str(rng.randint(2, 80))
-        name, text = rng.choice([("noise_multiplier", sigma), ("epochs", epochs)])
+    # No value comes twice: an answer that stays the same could not be seen to come.
+    for number, epochs in enumerate(rng.sample(range(20, 20 + 2 * times), times)):
+        name, text = ("epochs", str(epochs)) if number % 2 else ("noise_multiplier", f"{rng.uniform(0.6, 4):.4g}")
         bench.field("typed value → ε", name, "Enter", text)
     bench.open(f"{url}/budget?find=noise_multiplier&{start}&epsilon=3.0")
     for _ in range(times):
@@ -146,9 +146,9 @@ def drive(bench: Bench, url: str, times: int) -> list[tuple[str, Values]]:
         ("delta", "epochs"),
     ):
         bench.open(f"{url}/budget?find={unknown}&{start}&epsilon=1.8")
-        for _ in range(max(1, times // 4)):
-            text = str(rng.randint(14, 24) if name == "epochs" else rng.randint(300, 900))
-            bench.field("typed value → B, E, N or δ", name, "Enter", text)
+        values = [8, 9, 10, 11, 12, 13, 14, 16, 17] if name == "epochs" else range(300, 900, 60)
+        for value in rng.sample(values, min(len(values), max(1, times // 4))):
+            bench.field("typed value → B, E, N or δ", name, "Enter", str(value))
     found = []
     bench.open(f"{url}/budget?find=noise_multiplier&{start}&epsilon=3.0")
     for number in range(times):
