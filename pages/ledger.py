@@ -13,9 +13,14 @@ from privlab.ui.guard import guarded, show_notice
 @guarded()
 def page() -> None:
     show_notice()
+    st.title("Ledger", anchor=False)
+    st.markdown(
+        "Privacy that was spent does not come back, and it adds up over all runs on the same records. "
+        "This page adds it up, data set by data set."
+    )
     found = ledgers(store())
     if not found:
-        st.info("No run has released anything yet. What each one spends is added up here, data set by data set.")
+        st.info("No run has released anything yet. Launch one in the Lab, and what it spends appears here.")
         return sitemap.link_to_lab()
     for each in found:
         ledgerpage.section(each)

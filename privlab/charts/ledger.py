@@ -24,7 +24,7 @@ def ledger_figure(names: Sequence[str], alone: Sequence[float], cumulative: Sequ
             height=300,
             title=heading("ε spent, run by run", [Release.RELEASED]),
             xaxis={"title": {"text": "Run, oldest first"}, "dtick": max(1, len(names) // 12), "zeroline": False},
-            yaxis={"title": {"text": "ε"}, "rangemode": "tozero", "zeroline": False},
+            yaxis={"rangemode": "tozero", "tickprefix": "ε = ", "showtickprefix": "last", "zeroline": False},
         )
     )
     if not names:

@@ -119,10 +119,11 @@ def _conditions(run: Run, events: Sequence[RunEvent], ledger: Ledger | None) -> 
         )
     others = ledger.others(run.id) if ledger else 0
     if ledger and others and not ledger.public:
-        spent = "∞" if math.isinf(ledger.epsilon) else f"{ledger.epsilon:.4g}"
+        # While the run trains the sum changes with every point and would be worked out anew for each look at the card.
+        together = f"all together cost {_spent(ledger)}" if run.status.is_over else "all together cost more"
         found.append(
             f"{others} other run{'s' * (others > 1)} used the same records. This ε holds for this run alone, if neither "
-            f"its settings nor its choice came from the others' results; all together cost ε = {spent}. See the Ledger, or "
+            f"its settings nor its choice came from the others' results; {together}. See the Ledger, or "
             "mark the data set public there if its records are."
         )
     for flag in (_newest(events, "opinions") or {}).get("flags", ()):
@@ -138,6 +139,10 @@ def _conditions(run: Run, events: Sequence[RunEvent], ledger: Ledger | None) -> 
             f"{run.step:,}; resume the run, or train again."
         )
     return tuple(found)
+
+
+def _spent(ledger: Ledger) -> str:
+    return "ε = ∞" if math.isinf(ledger.epsilon) else f"ε = {ledger.epsilon:.4g} at δ = {ledger.delta:g}"
 
 
 def _newest(events: Sequence[RunEvent], key: str) -> Any:
@@ -200,7 +205,7 @@ def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void
 
 
 _RANDOMNESS = {
-    "private": "stream cipher (ChaCha20) keyed by the operating system",
+    "private": "stream cipher (AES-256 in counter mode) keyed by the operating system",
     "plain": "batches by the operating system's entropy, noise by PyTorch's generator (not cryptographic)",
     "reproducible": "derived from a known seed: not private",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from privlab.privacy.accounting import LEAST_DELTA
 from privlab.privacy.pair import Adjacency
@@ -25,11 +25,11 @@ class Ledger:
         dataset: its key in the catalogue.
         public: whether a person marked its records as public, so that there is nothing to protect.
         private: runs with a finite ε, oldest first.
-        unprotected: runs without a guarantee (no noise, no clipping, or a known seed).
+        unprotected: runs without a guarantee (no noise, no clipping, a known seed, or a void claim).
         delta: δ at which all is told, the smallest of the runs'.
         adjacency: ``replace-one`` if one of the runs claims it, else ``add-or-remove-one``.
-        alone: ε of each of ``private`` by itself, at ``delta`` and ``adjacency``.
-        cumulative: ε of publishing everything from the first run to this one, for each of ``private``.
+
+    Every ε is computed when it is first asked for, some 0.1 s a run, and kept as long as the process lives.
     """
 
     dataset: str
@@ -38,8 +38,16 @@ class Ledger:
     unprotected: tuple[Spent, ...]
     delta: float | None
     adjacency: Adjacency
-    alone: tuple[float, ...]
-    cumulative: tuple[float, ...]
+
+    @cached_property
+    def alone(self) -> tuple[float, ...]:
+        """ε of each of ``private`` by itself, at ``delta`` and ``adjacency``."""
+        return tuple(self._together((each,)) for each in self.private)
+
+    @cached_property
+    def cumulative(self) -> tuple[float, ...]:
+        """ε of publishing everything from the first run to this one, for each of ``private``."""
+        return tuple(self._together(self.private[: place + 1]) for place in range(len(self.private)))
 
     @property
     def runs(self) -> int:
@@ -48,7 +56,7 @@ class Ledger:
     @property
     def private_runs_epsilon(self) -> float:
         """ε of publishing everything from the runs that have a guarantee; 0 for none."""
-        return self.cumulative[-1] if self.cumulative else 0.0
+        return self._together(self.private)
 
     @property
     def epsilon(self) -> float:
@@ -59,9 +67,15 @@ class Ledger:
         """How many other runs released something about these records."""
         return sum(each.run_id != run_id for each in (*self.private, *self.unprotected))
 
+    def _together(self, runs: tuple[Spent, ...]) -> float:
+        """ε of everything that ``runs`` released."""
+        if not runs:
+            return 0.0
+        return _composed(tuple((_done(each), each.plan.slack) for each in runs), self.delta, self.adjacency)
+
 
 def ledger(store: Store, dataset: str) -> Ledger:
-    """The ledger of ``dataset``, from every run that the store knows or remembers. Takes some 0.1 s a run at first."""
+    """The ledger of ``dataset``, from every run that the store knows or remembers."""
     return ledger_of(dataset, store.spent(dataset), public=is_public(store, dataset))
 
 
@@ -82,23 +96,18 @@ def ledger_of(dataset: str, runs: Sequence[Spent], *, public: bool = False) -> L
     """
     private = tuple(each for each in runs if each.is_private)
     unprotected = tuple(each for each in runs if not each.is_private)
-    if not private:
-        return Ledger(dataset, public, private, unprotected, None, "add-or-remove-one", (), ())
-    delta = min(each.plan.delta for each in private)
+    delta = min((each.plan.delta for each in private), default=None)
     adjacency = "replace-one" if any(each.plan.adjacency == "replace-one" for each in private) else "add-or-remove-one"
-    alone = tuple(_together((each,), delta, adjacency) for each in private)
-    cumulative = tuple(_together(private[: place + 1], delta, adjacency) for place in range(len(private)))
-    return Ledger(dataset, public, private, unprotected, delta, adjacency, alone, cumulative)
+    return Ledger(dataset, public, private, unprotected, delta, adjacency)
 
 
 @lru_cache(maxsize=1024)
-def _together(runs: tuple[Spent, ...], delta: float, adjacency: Adjacency) -> float:
-    """ε of everything that ``runs`` released; what rounding costs each is added up."""
-    extra = sum(each.plan.slack[0] for each in runs)
-    less = sum(each.plan.slack[1] for each in runs)
+def _composed(runs: tuple[tuple[Phases, tuple[float, float]], ...], delta: float, adjacency: Adjacency) -> float:
+    """ε of all phases of ``runs``; what rounding costs each (ε and δ) is added up."""
+    extra, less = (sum(slack[side] for _, slack in runs) for side in (0, 1))
     if delta - less < LEAST_DELTA:
         return math.inf
-    return naive_epsilon((_done(each) for each in runs), delta - less, adjacency=adjacency) + extra
+    return naive_epsilon((phases for phases, _ in runs), delta - less, adjacency=adjacency) + extra
 
 
 def _done(each: Spent) -> Phases:
@@ -110,14 +119,22 @@ def best_of(found: Ledger, distribution: str) -> float | None:
     ``distribution`` (``logarithmic`` or ``geometric``, mean: as many as there are) before the first one.
 
     Each run is counted as costing no more than one with the highest sampling rate, the least noise and the most steps of
-    any. None where the theorem is not at hand: no private run, records replaced, rounded noise, or a run without
-    guarantee.
+    any. None where the theorem does not apply, see :func:`no_best`.
     """
-    if not found.private or found.unprotected or found.adjacency == "replace-one":
-        return None
-    if any(each.plan.rounded for each in found.private):
+    if no_best(found) is not None:
         return None
     return _best(tuple(_done(each) for each in found.private), found.delta, distribution)
+
+
+def no_best(found: Ledger) -> str | None:
+    """Why :func:`best_of` has no answer, as the rest of a sentence; None where it has one."""
+    if found.unprotected or not found.private:
+        return "it needs a guarantee from every run, and at least one run"
+    if found.adjacency == "replace-one":
+        return "its theorem is about one record added or removed, and a run protects against its replacement"
+    if any(each.plan.rounded for each in found.private):
+        return "its theorem is not worked out for rounded noise, which a run has"
+    return None
 
 
 @lru_cache(maxsize=256)

@@ -135,6 +135,7 @@ class Spent:
         step: logical batches whose result was released.
         created: Unix time in seconds.
         state: the run's status, ``deleted``, or ``removed`` where only this is left of it.
+        void: the mechanism was found not to be what the plan says, so that the plan's ε does not hold.
     """
 
     run_id: str
@@ -145,20 +146,19 @@ class Spent:
     step: int
     created: float
     state: str
+    void: bool = False
 
     @classmethod
-    def of(cls, run: Run) -> Spent:
+    def of(cls, run: Run, *, void: bool = False) -> Spent:
         """What ``run`` has spent up to its last point."""
         state = run.status.value if run.deleted is None else "deleted"
-        settings = run.config
-        return cls(
-            run.id, run.name, settings.data.dataset, settings.privacy.randomness, run.plan, run.step, run.created, state
-        )
+        data, randomness = run.config.data.dataset, run.config.privacy.randomness
+        return cls(run.id, run.name, data, randomness, run.plan, run.step, run.created, state, void)
 
     @property
     def is_private(self) -> bool:
-        """Whether a finite ε is claimed: noise on clipped gradients that nobody can draw again."""
-        return self.plan.is_private and self.randomness != "reproducible"
+        """Whether a finite ε is claimed: noise on clipped gradients that nobody can draw again, and no check failed."""
+        return not self.void and self.plan.is_private and self.randomness != "reproducible"
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,10 @@ def card(said: Claim) -> None:
         show(f"**{word}.** {escape(said.headline)}")
         if said.reasons:
             st.markdown("\n".join(f"- {escape(reason)}" for reason in said.reasons))
-        rows = "\n".join(f"| {_cell(field.label)} | {_cell(field.value)} |" for field in said.fields)
-        with st.expander("The full statement", expanded=said.verdict != "void"):
-            st.markdown(f"| | |\n|---|---|\n{rows}")
-            notes = [f"- **{escape(field.label)}**: {escape(field.help)}" for field in said.fields if field.help]
-            st.caption("\n".join(notes))
+        with (
+            st.expander("The full statement", expanded=said.verdict != "void"),
+            st.container(gap="xsmall", key="claim-statement"),
+        ):
+            for field in said.fields:
+                st.markdown(f"**{escape(field.label)}** · {escape(field.value)}", help=field.help or None)
         sitemap.link_to_ledger()
-
-
-def _cell(text: str) -> str:
-    return escape(text).replace("|", "\\|")

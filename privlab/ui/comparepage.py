@@ -158,12 +158,16 @@ def downloads(runs: Sequence[Run]) -> None:
     def curves() -> list[tuple[Run, list[Point]]]:
         return [(run, store().points(run.id)) for run in runs]
 
+    def as_json() -> str:
+        # The events hold the self-checks, on which each run's claim rests.
+        return points_json(curves(), {run.id: store().events(run.id) for run in runs})
+
     with st.container(horizontal=True, gap="small", key="downloads"):
         st.download_button(
             "Points, CSV", lambda: points_csv(curves()), file_name="privlab-compare.csv", mime="text/csv",
             on_click="ignore", key="download-csv",
         )  # fmt: skip
         st.download_button(
-            "Points and settings, JSON", lambda: points_json(curves()), file_name="privlab-compare.json",
+            "Points and settings, JSON", as_json, file_name="privlab-compare.json",
             mime="application/json", on_click="ignore", key="download-json",
         )  # fmt: skip

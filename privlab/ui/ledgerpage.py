@@ -10,12 +10,13 @@ import streamlit as st
 
 from privlab.charts.ledger import ledger_figure
 from privlab.data.catalogue import DATASETS
-from privlab.runs.ledger import Ledger, best_of, set_public
-from privlab.ui import labels, sitemap
+from privlab.runs.ledger import Ledger, best_of, no_best, set_public
+from privlab.runs.record import Spent
+from privlab.ui import labels
 from privlab.ui.access import store
 from privlab.ui.guard import attempted, escape
 
-_COLUMNS = ("Run", "Name", "State", "Launched", "Steps done", "ε alone", "ε of all up to here")
+_COLUMNS = ("Run", "Name", "State", "Launched", "Steps done", "Settings", "ε alone", "ε of all up to here")
 
 
 def section(found: Ledger) -> None:
@@ -33,21 +34,32 @@ def section(found: Ledger) -> None:
     if found.public:
         st.info("Marked as public: ε is still counted, and protects nothing that is not known already.")
     figure, words = st.columns([3, 2], gap="medium")
-    with figure:
-        st.plotly_chart(
-            ledger_figure([_name(each) for each in found.private], found.alone, found.cumulative),
-            key=f"ledger-{found.dataset}",
-        )
     with words:
         _in_words(found)
-    rows = _rows(found)
+    with st.spinner("Adding up the runs …"):
+        rows = _rows(found)
+    with figure:
+        st.plotly_chart(
+            ledger_figure(
+                [f"{_name(each)} · {each.run_id[:4]}" for each in found.private], found.alone, found.cumulative
+            ),
+            key=f"ledger-{found.dataset}",
+            config={"displayModeBar": False},
+            alt=f"ε of {len(found.private)} runs on {title}, alone and together",
+        )
+    links = [None if row[2] == "removed" else f"run?run={row[0]}" for row in rows]
     st.dataframe(
-        pd.DataFrame(rows, columns=_COLUMNS), hide_index=True, key=f"table-{found.dataset}", alt=f"Runs on {title}"
+        pd.DataFrame(rows, columns=_COLUMNS).assign(Page=links),
+        column_order=("Page", *_COLUMNS),
+        column_config={
+            "Page": st.column_config.LinkColumn(display_text="open", width="small"),
+            "ε alone": st.column_config.TextColumn(alignment="right"),
+            "ε of all up to here": st.column_config.TextColumn(alignment="right"),
+        },
+        hide_index=True,
+        key=f"table-{found.dataset}",
+        alt=f"Runs on {title}",
     )
-    with st.container(horizontal=True, gap="small"):
-        for each in [*found.private, *found.unprotected][-6:]:
-            if each.state not in ("deleted", "removed"):
-                sitemap.link_to_run(each.run_id, _name(each))
     st.download_button(
         "Ledger, CSV",
         lambda: _csv(rows),
@@ -67,22 +79,37 @@ def _in_words(found: Ledger) -> None:
         )
     if not found.private:
         return
-    st.metric(
-        "Everything published", f"ε = {found.private_runs_epsilon:.4g}", help="Composition of all steps of all runs."
+    everything, best = st.columns(2)
+    everything.metric(
+        "Everything published",
+        f"ε = {found.private_runs_epsilon:.4g}",
+        help="All steps of all runs composed. It holds for whatever is published or chosen among these runs, if which runs "
+        "there are was not decided by what earlier ones gave away.",
     )
-    lines = [
-        f"At δ = {found.delta:g}. This holds for whatever is published or chosen among these runs, if which runs there are "
-        "was not decided by what earlier ones gave away. Deleted runs count: deleting takes nothing back."
-    ]
-    logarithmic, geometric = (best_of(found, kind) for kind in ("logarithmic", "geometric"))
-    if logarithmic is not None and geometric is not None:
+    why_not = no_best(found)
+    geometric = best_of(found, "geometric")
+    best.metric(
+        "Only the best published, if the number of runs was drawn",
+        "–" if geometric is None else f"ε = {geometric:.4g}",
+        help="Papernot and Steinke 2022, theorem 2: the number of runs follows a geometric distribution and was drawn "
+        "before the first one; nothing of the other runs is ever shown, nor how many there were. Each run is counted like "
+        "the costliest.",
+    )
+    lines = [f"At δ = {found.delta:g}, {_neighbours(found)}. Deleted runs count: deleting takes nothing back."]
+    if why_not is not None:
+        lines.append(f"The cost of publishing only the best is not known here: {why_not}.")
+    else:
         lines.append(
-            f"Only the best published, **under an assumption that a person's own choice does not meet**: if the number of "
-            f"runs had been drawn at random beforehand (mean {len(found.private)}) and nothing of the others were ever shown, "
-            f"ε = {logarithmic:.4g} (logarithmic) or {geometric:.4g} (geometric distribution; Papernot and Steinke 2022), "
-            "each run counted like the costliest."
+            f"The second number **does not hold for runs that a person added until one was good**: it needs a number of runs "
+            f"drawn at random beforehand (mean {len(found.private)}; geometric distribution, with a logarithmic one "
+            f"ε = {best_of(found, 'logarithmic'):.4g}) and all other results kept secret. Otherwise the first number is "
+            "what choosing the best costs."
         )
     st.markdown("\n\n".join(lines))
+
+
+def _neighbours(found: Ledger) -> str:
+    return "one record replaced" if found.adjacency == "replace-one" else "one record added or removed"
 
 
 def _rows(found: Ledger) -> list[tuple]:
@@ -93,11 +120,31 @@ def _rows(found: Ledger) -> list[tuple]:
     return spent + [(*_who(each), "∞", "∞") for each in found.unprotected]
 
 
-def _who(each) -> tuple:
-    return each.run_id, each.name, each.state, labels.clock(each.created), each.step
+def _who(each: Spent) -> tuple:
+    return each.run_id, each.name, each.state, labels.clock(each.created), each.step, _settings(each)
 
 
-def _name(each) -> str:
+def _settings(each: Spent) -> str:
+    """What tells runs apart: clip, noise and batch in one line."""
+    plan = each.plan
+    clip = "no clipping" if plan.max_grad_norm is None else f"{plan.clipping} clipping C = {plan.max_grad_norm:g}"
+    parts = [clip, f"σ = {plan.noise_multiplier:.4g}", f"B = {plan.batch_size:,}"]
+    if not plan.clip_schedule.is_constant:
+        parts.append(f"C {plan.clip_schedule.kind}")
+    if not plan.noise_schedule.is_constant:
+        parts.append(f"σ {plan.noise_schedule.kind}")
+    if plan.bands > 1:
+        parts.append(f"noise correlated over {plan.bands} steps")
+    if plan.rounded:
+        parts.append("rounded noise")
+    if each.randomness == "reproducible":
+        parts.append("known seed")
+    if each.void:
+        parts.append("claim void")
+    return ", ".join(parts)
+
+
+def _name(each: Spent) -> str:
     return each.name or each.run_id
 
 

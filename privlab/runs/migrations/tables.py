@@ -80,6 +80,7 @@ spent = sa.Table(
     sa.Column("dataset", sa.String(64), nullable=False, index=True),
     sa.Column("randomness", sa.String(16), nullable=False),
     sa.Column("plan", sa.Text, nullable=False),
+    sa.Column("void", sa.Boolean, nullable=False),
     sa.Column("step", sa.Integer, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
 )

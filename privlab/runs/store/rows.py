@@ -96,4 +96,5 @@ def to_run(row: sa.Row) -> Run:
 
 def to_spent(row: sa.Row) -> Spent:
     """A row of the table of what purged runs spent."""
-    return Spent(row.run_id, row.name, row.dataset, row.randomness, _plan(row.plan), row.step, row.created, "removed")
+    plan = _plan(row.plan)
+    return Spent(row.run_id, row.name, row.dataset, row.randomness, plan, row.step, row.created, "removed", row.void)

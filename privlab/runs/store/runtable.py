@@ -19,6 +19,9 @@ from privlab.runs.record import Run, Spent, Status
 from privlab.runs.store.database import Database
 from privlab.runs.store.rows import add_event, find_run, to_run, to_spent
 
+#: Runs whose mechanism was found not to be their plan.
+_VOID = sa.select(events.c.run_id).where(events.c.kind == "void").distinct()
+
 
 def new_id() -> str:
     """A fresh run id: ten hexadecimal digits."""
@@ -134,10 +137,11 @@ class RunTable(Database):
             shutil.rmtree(paths.runs_dir() / run_id, ignore_errors=True)
             (paths.log_dir() / f"{run_id}.log").unlink(missing_ok=True)
         with self._write() as connection:
+            void = set(connection.execute(_VOID).scalars())
             for row in connection.execute(sa.select(runs).where(runs.c.id.in_(found), runs.c.step > 0)).all():
                 run = to_run(row)
                 kept = {name: getattr(row, name) for name in ("name", "dataset", "plan", "step", "created")}
-                kept |= {"run_id": run.id, "randomness": run.config.privacy.randomness}
+                kept |= {"run_id": run.id, "randomness": run.config.privacy.randomness, "void": run.id in void}
                 connection.execute(self._insert(spent).values(kept).on_conflict_do_nothing(index_elements=["run_id"]))
             connection.execute(sa.delete(points).where(points.c.run_id.in_(found)))
             connection.execute(sa.delete(events).where(events.c.run_id.in_(found)))
@@ -151,7 +155,8 @@ class RunTable(Database):
             query = query.where(spent.c.dataset == dataset)
         with self._read() as connection:
             gone = [to_spent(row) for row in connection.execute(query)]
-        kept = [Spent.of(run) for run in self.list(dataset=dataset, deleted=None) if run.step]
+            void = set(connection.execute(_VOID).scalars())
+        kept = [Spent.of(run, void=run.id in void) for run in self.list(dataset=dataset, deleted=None) if run.step]
         known = {each.run_id for each in kept}
         together = [*kept, *(each for each in gone if each.run_id not in known)]
         return sorted(together, key=lambda each: (each.created, each.run_id))
