@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -141,6 +142,12 @@ def _conditions(run: Run, events: Sequence[RunEvent], ledger: Ledger | None) -> 
     return tuple(found)
 
 
+def _rounded_up(epsilon: float) -> str:
+    """Six significant digits that are never below ``epsilon``."""
+    exact = Decimal(epsilon)
+    return f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - 5), ROUND_CEILING)):.6g}"
+
+
 def _spent(ledger: Ledger) -> str:
     return "ε = ∞" if math.isinf(ledger.epsilon) else f"ε = {ledger.epsilon:.4g} at δ = {ledger.delta:g}"
 
@@ -163,7 +170,7 @@ def _headline(run: Run, void: bool) -> str:
 
 def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void: bool) -> tuple[Field, ...]:
     plan, settings = run.plan, run.config
-    guarantee = "none" if void else f"({run.epsilon:.6g}, {plan.delta:g})-differential privacy"
+    guarantee = "none" if void else f"({_rounded_up(run.epsilon)}, {plan.delta:g})-differential privacy"
     sampled = f"each record joins a batch by its own coin flip, q = B/N = {plan.batch_size:,}/{plan.records:,}"
     counted = "Poisson sampling, the same as used"
     if plan.bands > 1:

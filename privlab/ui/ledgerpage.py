@@ -89,7 +89,7 @@ def _in_words(found: Ledger) -> None:
     why_not = no_best(found)
     geometric = best_of(found, "geometric")
     best.metric(
-        "Only the best published, if the number of runs was drawn",
+        "Only the best, on a condition",
         "–" if geometric is None else f"ε = {geometric:.4g}",
         help="Papernot and Steinke 2022, theorem 2: the number of runs follows a geometric distribution and was drawn "
         "before the first one; nothing of the other runs is ever shown, nor how many there were. Each run is counted like "

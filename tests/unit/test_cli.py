@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,59 @@ def test_runs_show_and_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     weights = tmp_path / "w.safetensors"
     assert main(["export", run["id"], "--what", "weights", "--out", str(weights)]) == 0
     assert b"__metadata__" in weights.read_bytes()[:4000]
+
+
+@pytest.fixture
+def trained(capsys: pytest.CaptureFixture[str]) -> str:
+    """The id of a run that is trained."""
+    main(["train", "--preset", "digits", "--json", *QUICK])
+    main(["runs", "--json"])
+    return json.loads(capsys.readouterr().out.splitlines()[-1])["id"]
+
+
+def test_the_claim_and_a_bundle_that_verifies(
+    trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["export", trained, "--what", "claim-md"]) == 0
+    assert capsys.readouterr().out.startswith(f"# Privacy claim of run {trained}: valid")
+    assert main(["export", trained, "--what", "claim-json"]) == 0
+    claimed = json.loads(capsys.readouterr().out)
+    file = tmp_path / "bundle.zip"
+    assert main(["export", trained, "--what", "bundle"]) == 1
+    assert "--out" in capsys.readouterr().err
+    assert main(["export", trained, "--what", "bundle", "--out", str(file)]) == 0
+    # A bundle needs nothing of the place where it was made.
+    monkeypatch.setenv("PRIVLAB_HOME", str(tmp_path / "elsewhere"))
+    assert main(["verify", str(file), "--prv-seconds", "0"]) == 0
+    said = capsys.readouterr()
+    assert f"Run {trained}: claims ε = {claimed['epsilon']:.6g}" in said.out
+    assert "Verified" in said.out and said.err == ""
+    with zipfile.ZipFile(file) as archive:
+        assert "weights.safetensors" in archive.namelist()
+    _refused_bundles(file, tmp_path, capsys)
+
+
+def _refused_bundles(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        place = archive.getinfo("claim.json").header_offset + 60
+        newer = {name: archive.read(name) for name in archive.namelist()}
+    newer["manifest.json"] = newer["manifest.json"].replace(b'"schema_version": 1', b'"schema_version": 99')
+    with zipfile.ZipFile(tmp_path / "newer.zip", "w") as archive:
+        for name, content in newer.items():
+            archive.writestr(name, content)
+    (tmp_path / "flipped.zip").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    (tmp_path / "letter.zip").write_bytes(b"hello")
+    for name, word in (
+        ("newer", "newer PrivLab"),
+        ("flipped", "zip"),
+        ("letter", "zip"),
+        ("missing", "cannot be read"),
+    ):
+        assert main(["verify", str(tmp_path / f"{name}.zip"), "--prv-seconds", "0"]) == 1
+        said = capsys.readouterr()
+        assert word in said.err and "Traceback" not in said.err
+        assert "Verified" not in said.out
 
 
 @pytest.mark.parametrize(

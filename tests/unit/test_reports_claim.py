@@ -39,6 +39,12 @@ def test_a_checked_private_run_is_valid_and_counts_the_steps_done() -> None:
     assert "dp-accounting" in fields["versions"]
 
 
+@pytest.mark.parametrize(("epsilon", "shown"), [(2.0000001, "2.00001"), (0.1234561, "0.123457"), (3.0, "3")])
+def test_the_guarantee_is_never_rounded_down(epsilon: float, shown: str) -> None:
+    fields = {field.key: field.value for field in claim(replace(a_run(), epsilon=epsilon), [CHECKED]).fields}
+    assert fields["guarantee"].startswith(f"({shown}, 0.0001)")
+
+
 @pytest.mark.parametrize(
     ("run", "events", "why"),
     [
@@ -80,6 +86,8 @@ def test_other_runs_make_it_conditional_unless_the_records_are_public() -> None:
     said = claim(a_run(), [CHECKED], ledger_of("digits", runs))
     assert said.verdict == "conditional"
     assert "1 other run used" in said.reasons[0]
+    training = replace(a_run(), status=Status.RUNNING)
+    assert "all together cost more" in claim(training, [CHECKED], ledger_of("digits", runs)).reasons[0]
     assert claim(a_run(), [CHECKED], ledger_of("digits", runs, public=True)).verdict == "valid"
     assert claim(a_run(), [CHECKED], ledger_of("digits", runs[:1])).verdict == "valid"
 

@@ -86,6 +86,19 @@ def test_a_bundle_without_a_claim_holds(preset: str) -> None:
     assert (found.wrong, found.claimed) == ((), None)
 
 
+def test_weights_travel_as_they_are_and_are_hashed(tmp_path) -> None:
+    folder = tmp_path / "runs" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "weights.safetensors").write_bytes(b"the weights")
+    members = contents(made())
+    assert members["weights.safetensors"] == b"the weights"
+    assert verify(packed(members), prv_seconds=0).wrong == ()
+    members["weights.safetensors"] = b"The weights"
+    assert "weights.safetensors was changed" in verify(packed(members)).wrong[0]
+    del members["weights.safetensors"]
+    assert verify(packed(members)).wrong == ("weights.safetensors is missing.",)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_one_changed_byte_names_the_member(name: str) -> None:
     members = contents(made())

@@ -12,7 +12,7 @@ from privlab.config import load_preset
 from privlab.metrics import Point
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon_of
-from privlab.runs.ledger import best_of, is_public, ledger, ledgers, set_public
+from privlab.runs.ledger import best_of, is_public, ledger, ledgers, no_best, set_public
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
 
@@ -61,6 +61,26 @@ def test_a_run_without_guarantee_makes_it_infinite(store: Store) -> None:
     assert len(found.unprotected) == 2
     assert math.isinf(found.epsilon)
     assert math.isfinite(found.private_runs_epsilon)
+    assert best_of(found, "geometric") is None
+
+
+def test_a_broken_run_has_no_guarantee_also_when_it_is_removed(store: Store) -> None:
+    done(store)
+    broken = done(store)
+    assert math.isfinite(ledger(store, "digits").epsilon)
+    store.add_event(broken.id, "void", "", {"void": "The noise is halved."})
+    assert [each.run_id for each in ledger(store, "digits").unprotected] == [broken.id]
+    store.delete(broken.id)
+    store.purge(older_than=0)
+    found = ledger(store, "digits")
+    assert [(each.run_id, each.state) for each in found.unprotected] == [(broken.id, "removed")]
+    assert math.isinf(found.epsilon)
+
+
+def test_the_best_of_rounded_runs_is_not_made_up(store: Store) -> None:
+    done(store, privacy__protection="rounded")
+    found = ledger(store, "digits")
+    assert "rounded" in no_best(found)
     assert best_of(found, "geometric") is None
 
 

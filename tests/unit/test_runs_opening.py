@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import sqlite3
@@ -21,6 +22,7 @@ from privlab.runs.migrations.tables import metadata
 from privlab.runs.store import Store, StoreError, StoreFull
 
 CHECKED = preflight(load_preset("clip-only"))
+PRIVATE = preflight(load_preset("digits"))
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +60,41 @@ def test_migrations_lead_to_the_tables_that_the_code_uses(home: Path) -> None:
 def test_head_is_the_newest_migration() -> None:
     scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
     assert scripts.get_heads() == [migrations.HEAD]
+
+
+def test_a_store_of_the_first_schema_keeps_its_runs(home: Path) -> None:
+    store = Store()
+    run = store.create(PRIVATE.config, PRIVATE.plan)
+    store.append(run.id, Point(1, 0.1, 0.2, 0.3, {}))
+    store.set_setting("max_concurrent", 3)
+    before = store.get(run.id)
+    store.close()
+    with sqlite3.connect(home / "runs.sqlite") as raw:
+        raw.execute("DROP TABLE spent")
+        raw.execute("UPDATE alembic_version SET version_num = '0001'")
+    raw.close()
+    store = Store()
+    assert store.get(run.id) == before
+    assert [(point.step, point.epsilon) for point in store.points(run.id)] == [(1, 0.3)]
+    assert store.setting("max_concurrent") == 3
+    store.delete(run.id)
+    store.purge(older_than=-1)
+    assert [(each.run_id, each.step, each.void) for each in store.spent("digits")] == [(run.id, 1, False)]
+    store.close()
+
+
+def test_what_purged_runs_spent_outlives_an_upgrade(home: Path) -> None:
+    Store().close()
+    with sqlite3.connect(home / "runs.sqlite") as raw:
+        raw.execute("ALTER TABLE spent DROP COLUMN void")
+        plan = json.dumps(PRIVATE.plan.to_dict())
+        raw.execute("INSERT INTO spent VALUES ('abc', 'mine', 'digits', 'private', ?, 7, 1.0)", (plan,))
+        raw.execute("UPDATE alembic_version SET version_num = '0002'")
+    raw.close()
+    store = Store()
+    (kept,) = store.spent("digits")
+    assert (kept.run_id, kept.step, kept.plan, kept.is_private) == ("abc", 7, PRIVATE.plan, True)
+    store.close()
 
 
 def test_an_up_to_date_store_opens_without_alembic(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

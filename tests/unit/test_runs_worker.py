@@ -13,8 +13,11 @@ import torch
 from safetensors import safe_open
 
 from privlab.config import load_preset
+from privlab.dpsgd.guards import MechanismError
 from privlab.metrics import Point
+from privlab.reports import claim
 from privlab.runs import control, files
+from privlab.runs.ledger import ledger
 from privlab.runs.record import Reason, Run, Status
 from privlab.runs.store import Store
 from privlab.runs.worker import work
@@ -284,3 +287,24 @@ def test_ctrl_c_in_a_shell_pauses(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt):
         go(store, run, interrupted)
     assert (store.get(run.id).status, store.get(run.id).reason) == (Status.PAUSED, Reason.PERSON)
+
+
+@pytest.mark.parametrize("released", [False, True], ids=["before step 1", "after a point"])
+def test_a_failed_check_voids_the_claim(store: Store, released: bool) -> None:
+    run = control.launch(store, CONFIG)
+
+    def broken(config, **options):
+        for item in train(config, **options):
+            if isinstance(item, Point) == released:
+                if released:
+                    yield item
+                raise MechanismError("The noise is 0.5 × σ·C.")
+            yield item
+
+    done = go(store, run, broken)
+    assert done.status is Status.FAILED
+    assert bool(done.step) == released
+    said = claim(done, store.events(run.id), ledger(store, "digits"))
+    assert (said.verdict, said.epsilon) == ("void", None)
+    assert "The noise is 0.5 × σ·C." in " ".join(said.reasons)
+    assert [each.run_id for each in ledger(store, "digits").unprotected] == [run.id] * released
