@@ -38,10 +38,14 @@ def quick_noise(target_epsilon: float, q: float, steps: int, delta: float, adjac
     def spent(sigma: float) -> float:
         return quick_epsilon((Phase(q, sigma, steps),), delta, adjacency)
 
-    reach = math.sqrt(2 * math.log(1 / delta))
-    mu = math.sqrt(reach**2 + 2 * target_epsilon) - reach
-    first = min(max(q * math.sqrt(steps) / mu, 0.5), MOST_NOISE / 2)
+    first = min(max(q * math.sqrt(steps) / _central_limit(target_epsilon, delta), 0.5), MOST_NOISE / 2)
     return safe_root(spent, target_epsilon, first, (LEAST_NOISE, MOST_NOISE), rising=False)
+
+
+def _central_limit(epsilon: float, delta: float) -> float:
+    """μ of the Gaussian trade-off that has about this ε at ``delta``: where a search begins, never an answer."""
+    reach = math.sqrt(2 * math.log(1 / delta))
+    return math.sqrt(reach**2 + 2 * epsilon) - reach
 
 
 def safe_root(
@@ -94,13 +98,19 @@ def quick_solve(unknown: str, *, adjacency: Adjacency = ONE, **given: float) -> 
         return quick_epsilon(phases(**{unknown: value}), given["delta"], adjacency)
 
     limit = given["epsilon"]
+    # μ² = q·E·(e^(1/σ²) − 1) by the central limit (Bu et al. 2020): a few tries from there suffice.
+    passes = _central_limit(limit, given["delta"]) ** 2 / math.expm1(min(given["noise_multiplier"] ** -2, 300.0))
     if unknown == "records":
-        first, bounds = 100.0 * given["batch_size"], (given["batch_size"], MOST_RECORDS)
-        found, outward = safe_root(spent, limit, first, bounds, rising=False), math.ceil
+        least, most = given["batch_size"], MOST_RECORDS
+        first, outward = given["batch_size"] * given["epochs"] / passes, math.ceil
+    elif unknown == "batch_size":
+        least, most = 1, given["records"]
+        first, outward = given["records"] * passes / given["epochs"], math.floor
     else:
-        most = given["records"] if unknown == "batch_size" else MOST_EPOCHS
-        first = min(most, 0.01 * given["records"] if unknown == "batch_size" else 10.0)
-        found, outward = safe_root(spent, limit, max(first, 1.0), (1, most), rising=True), math.floor
+        least, most = 1, MOST_EPOCHS
+        first, outward = passes * given["records"] / given["batch_size"], math.floor
+    start = min(max(first, least), most)
+    found = safe_root(spent, limit, start, (least, most), rising=unknown != "records")
     if math.isnan(found):
         return math.nan
     whole = outward(found)
