@@ -150,24 +150,26 @@ def differences(runs: Sequence[Run]) -> None:
     st.table(frame)
 
 
+def everything_json(runs: Sequence[Run]) -> str:
+    """Points, settings and claims of ``runs``; their events hold the self-checks, on which each claim rests."""
+    return points_json(_curves(runs), {run.id: store().events(run.id) for run in runs})
+
+
+def _curves(runs: Sequence[Run]) -> list[tuple[Run, list[Point]]]:
+    return [(run, store().points(run.id)) for run in runs]
+
+
 def downloads(runs: Sequence[Run]) -> None:
     """The points of ``runs`` as files."""
     st.subheader("Downloads", anchor=False)
     runs = _oldest_first(runs)
 
-    def curves() -> list[tuple[Run, list[Point]]]:
-        return [(run, store().points(run.id)) for run in runs]
-
-    def as_json() -> str:
-        # The events hold the self-checks, on which each run's claim rests.
-        return points_json(curves(), {run.id: store().events(run.id) for run in runs})
-
     with st.container(horizontal=True, gap="small", key="downloads"):
         st.download_button(
-            "Points, CSV", lambda: points_csv(curves()), file_name="privlab-compare.csv", mime="text/csv",
+            "Points, CSV", lambda: points_csv(_curves(runs)), file_name="privlab-compare.csv", mime="text/csv",
             on_click="ignore", key="download-csv",
         )  # fmt: skip
         st.download_button(
-            "Points and settings, JSON", as_json, file_name="privlab-compare.json",
+            "Points and settings, JSON", lambda: everything_json(runs), file_name="privlab-compare.json",
             mime="application/json", on_click="ignore", key="download-json",
         )  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from privlab.charts.style import COLOURS
 from privlab.runs.record import Status
-from privlab.ui import labels
+from privlab.ui import comparepage, labels
 from tests.pages.conftest import address, stored
 
 
@@ -59,3 +61,10 @@ def test_a_run_keeps_its_look_whatever_is_chosen_and_deleted(store) -> None:
     later = stored(store, name="d")
     assert labels.looks([later])[later.id].colour == COLOURS[3]
     assert labels.looks(runs[2:])[runs[2].id].colour == alone.colour
+
+
+def test_the_json_knows_of_each_self_check(store) -> None:
+    runs = [stored(store, status=Status.FINISHED, points=1) for _ in range(2)]
+    store.add_event(runs[0].id, "info", "Self-check passed.", {"sensitivity": 1.0})
+    said = [each["privacy"]["verdict"] for each in json.loads(comparepage.everything_json(runs))["runs"]]
+    assert said == ["valid", "conditional"]
