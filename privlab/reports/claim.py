@@ -134,6 +134,18 @@ def _conditions(run: Run, events: Sequence[RunEvent], ledger: Ledger | None) -> 
             "σ was raised during the run. The claim holds if that was decided without a look at private diagnostics "
             "(such as gradient norms); ε counts each step with its own σ."
         )
+    # ε at a step that the results themselves chose is no bound (Rogers, Roth, Ullman, Vadhan 2016, arXiv:1605.08294).
+    if run.status is Status.STOPPED and run.step < run.steps:
+        found.append(
+            f"A person stopped the run before its last step. This ε holds if that was not decided by what the run had "
+            f"shown; ε = {run.plan.epsilon:.4g} of all {run.steps:,} planned steps holds if the results decided it, "
+            "private diagnostics apart."
+        )
+    if any(event.kind == "extended" for event in events):
+        found.append(
+            "The run was made longer on the way. The claim holds if that was not decided by what it had shown; launch a "
+            "run of that length, or train to a limit on ε, to drop this condition."
+        )
     if run.status is Status.FAILED:
         found.append(
             f"The run ended with an error: {run.error or 'unknown.'} The claim covers what was released up to step "

@@ -58,7 +58,7 @@ def verify(content: bytes, *, prv_seconds: float = 30.0) -> Verified:
         return Verified(run, None, None, wrong)
     try:
         return _reckoned(run, members, manifest, prv_seconds)
-    except (ConfigError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ConfigError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         said = "; ".join(each.message for each in error.problems) if isinstance(error, ConfigError) else repr(error)
         return Verified(run, None, None, (f"The bundle's contents cannot be read: {said}",))
 
@@ -91,7 +91,7 @@ def _opened(content: bytes) -> tuple[dict[str, bytes], dict[str, Any]]:
         if not isinstance(manifest["sha256"], dict):
             raise TypeError
         newer = manifest["schema_version"] > SCHEMA
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise _Unreadable(f"The bundle has no readable {MANIFEST}.") from None
     if newer:
         raise _Unreadable(

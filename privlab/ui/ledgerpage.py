@@ -84,7 +84,7 @@ def _in_words(found: Ledger) -> None:
         "Everything published",
         f"ε = {found.private_runs_epsilon:.4g}",
         help="All steps of all runs composed. It holds for whatever is published or chosen among these runs, if which runs "
-        "there are was not decided by what earlier ones gave away.",
+        "there are, and how long each trained, was not decided by results.",
     )
     why_not = no_best(found)
     geometric = best_of(found, "geometric")

@@ -71,6 +71,8 @@ def test_void(run: Run, events: list[RunEvent], why: str) -> None:
         (a_run(privacy__randomness="plain"), [CHECKED], "not cryptographic"),
         (a_run(), [], "self-check"),
         (a_run(), [CHECKED, event("noise-raised")], "σ was raised"),
+        (a_run(), [CHECKED, event("extended")], "made longer"),
+        (replace(a_run(), status=Status.STOPPED), [CHECKED], "ε = 3 of all 845 planned steps"),
         (a_run(), [CHECKED, event("info", opinions={"rdp": 1.0, "flags": ["RDP is below PLD."]})], "RDP is below PLD"),
         (replace(a_run(), status=Status.FAILED, error="The disk is full."), [CHECKED], "The disk is full."),
     ],

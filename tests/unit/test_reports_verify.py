@@ -143,6 +143,7 @@ def test_a_claim_on_a_known_seed_is_refused() -> None:
 def test_what_is_no_bundle_is_said() -> None:
     assert "zip" in verify(b"hello").wrong[0]
     assert "manifest" in verify(packed({"a": b""})).wrong[0]
+    assert "manifest" in verify(packed({"manifest.json": b"[" * 200_000})).wrong[0]
     assert "folders" in verify(packed({"../evil": b""})).wrong[0]
     assert "zip" in verify(made()[:-40]).wrong[0]
 
