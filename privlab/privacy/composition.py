@@ -26,6 +26,8 @@ _COARSEST = 0.5
 _TAIL = 1e-14
 #: Frequencies whose amplitude falls below e^-60 add nothing to a double.
 _NEGLIGIBLE = -60.0
+#: Deviations below this are next to no loss at all.
+_LEAST_DEVIATION = 1e-12
 #: Most grid points of a single step when only the width of the composed distribution is wanted.
 _SCOUT_POINTS = 4096
 
@@ -55,7 +57,9 @@ class Composition:
     """
 
     def __init__(self, phases: Phases, pairs: Sequence[Pair], grid: Grid, least_steps: int):
-        deviations = [Step(p.sample_rate, p.noise_multiplier, pairs[0]).deviation() for p in phases]
+        deviations = [
+            max(_LEAST_DEVIATION, Step(p.sample_rate, p.noise_multiplier, pairs[0]).deviation()) for p in phases
+        ]
         orders = _orders(phases, deviations, least_steps)
         spacing = self._spacing(phases, pairs, grid, deviations, orders)
         #: Empty where the loss is beyond reckoning (ε in the tens of thousands).
@@ -73,6 +77,8 @@ class Composition:
                 step = Step(phase.sample_rate, phase.noise_multiplier, pair)
                 low, high = step.bounds()
                 span = max(span, high - low)
+                if span > _COARSEST * grid.most_points:
+                    return math.inf
                 scout = max(deviation / 20, (high - low) / _SCOUT_POINTS)
                 width.add(_Moments(step.loss(scout), orders), phase.steps)
             bottom, top = width.window(orders)

@@ -219,7 +219,8 @@ class Step:
         """The loss on a grid of ``spacing`` nats, by Connect-the-Dots (Doroshenko, Ghazi, Kamath, Kumar, Manurangsi 2022,
         arXiv:2207.04380, algorithm 1): exact at the grid points, an upper bound between them."""
         low, high = self.bounds()
-        first, last = math.floor(low / spacing), math.ceil(high / spacing)
+        first = math.floor(low / spacing)
+        last = max(math.ceil(high / spacing), first + 2)
         divergence = np.minimum.accumulate(self.divergence(np.arange(first, last + 1) * spacing))
         falls = np.diff(divergence)
         probs = np.empty_like(divergence)
