@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from privlab.ui import budgetpage
-from privlab.ui.budgetaccountants import accountants
-from privlab.ui.budgetcase import Case, Refused, at_first, problems_of, reckon
-from privlab.ui.budgetexplorer import explorer
-from privlab.ui.budgetform import FIELDS, asked, draw_fields, keep_address, remember, show_answer, show_problems
+from privlab.ui.budget import parts
+from privlab.ui.budget.accountants import accountants
+from privlab.ui.budget.case import Case, Refused, at_first, problems_of, reckon
+from privlab.ui.budget.explorer import explorer
+from privlab.ui.budget.form import FIELDS, asked, draw_fields, keep_address, remember, show_answer, show_problems
 from privlab.ui.guard import guarded, show_notice
 
 
@@ -25,23 +25,23 @@ def page() -> None:
     # A bound is on the page at once, then the exact answer, then everything else.
     how = {"adjacency": said.adjacency, "accountant": said.accountant}
     if (first := at_first(said.unknown, said.values, **how)) is not None:
-        budgetpage.large(answer, said.unknown, budgetpage.bound(said.unknown, first))
+        parts.large(answer, said.unknown, parts.bound(said.unknown, first))
     case, problems = None, problems_of({"group_size": said.group_size})
     try:
         case = reckon(said.unknown, said.values, **how)
         remember(case)
     except Refused as error:
         problems |= error.problems
-    budgetpage.large(answer, said.unknown, FIELDS[said.unknown].show(case.answer) if case else "–")
+    parts.large(answer, said.unknown, FIELDS[said.unknown].show(case.answer) if case else "–")
     with fields:
         below = draw_fields(said.unknown)
     show_answer(below, said.unknown, case)
     show_problems(below, problems)
     keep_address()
     with meaning, guarded():
-        budgetpage.facts(case)
+        parts.facts(case)
         if case is not None:
-            budgetpage.in_words(case, None if "group_size" in problems else int(said.group_size))
+            parts.in_words(case, None if "group_size" in problems else int(said.group_size))
     if case is not None:
         every_side(case)
 
@@ -52,12 +52,12 @@ def every_side(case: Case) -> None:
         st.subheader("Hold ε, slide the rest", anchor=False)
         explorer(case)
         st.subheader("What an attacker can tell", anchor=False)
-        budgetpage.attacker(case)
+        parts.attacker(case)
     with right:
         st.subheader("When the budget ends", anchor=False)
-        budgetpage.over_epochs(case)
+        parts.over_epochs(case)
         st.subheader("Shuffling instead of Poisson sampling", anchor=False)
-        budgetpage.shuffling(case)
+        parts.shuffling(case)
         st.subheader("Every accountant's answer", anchor=False)
         accountants(case)
 

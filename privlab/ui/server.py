@@ -38,8 +38,8 @@ _HEAVY = (
     "privlab.preflight",
     "privlab.charts.compare",
     "privlab.charts.budget",
-    "privlab.ui.budgetaccountants",
-    "privlab.ui.budgetexplorer",
+    "privlab.ui.budget.accountants",
+    "privlab.ui.budget.explorer",
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from privlab.privacy.accounting import epsilon_of
 from privlab.privacy.phases import Phase
-from privlab.ui.budgetcase import at_first, problems_of, reckon, up
+from privlab.ui.budget.case import at_first, problems_of, reckon, up
 from tests.pages.conftest import address, errors
 
 #: q = .01, σ = .7, T = 120, δ = 1e-5, for which dp-accounting's tests say ε = 2.4612381.

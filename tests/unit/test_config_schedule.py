@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from privlab.config import ConfigError, RunConfig
@@ -39,7 +41,7 @@ def test_smooth_schedules_have_few_stretches(kind, steps):
     assert len(marks) == min(MOST_STRETCHES, steps)
     assert marks[0] == (1, 1.0)
     assert steps == 1 or marks[-1][1] == pytest.approx(0.1)
-    assert all(a[0] < b[0] <= steps for a, b in zip(marks, marks[1:], strict=False))
+    assert all(a[0] < b[0] <= steps for a, b in pairwise(marks))
 
 
 def test_custom_holds_from_its_step_on_and_beyond_the_end():

@@ -8,7 +8,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from privlab.ui.budgetjobs import Jobs, Superseded, outcome
+from privlab.ui.budget.jobs import Jobs, Superseded, outcome
 
 
 def test_the_same_question_is_worked_on_once() -> None:

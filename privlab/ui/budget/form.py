@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from privlab.ui import budgetaddress
-from privlab.ui.budgetaddress import Entry
-from privlab.ui.budgetcase import UNKNOWNS, Case, up
+from privlab.ui.budget import address
+from privlab.ui.budget.address import Entry
+from privlab.ui.budget.case import UNKNOWNS, Case, up
 from privlab.ui.guard import escape
 from privlab.ui.settings import SETTINGS
 
@@ -108,7 +108,7 @@ class Asked:
 
 def asked() -> Asked:
     """What the fields say, before they are drawn: the answer need not wait for them."""
-    budgetaddress.begin(ENTRIES)
+    address.begin(ENTRIES)
     said = st.session_state
     unknown = said[FIND]
     values = {name: None if name == unknown else said[name] for name in UNKNOWNS}
@@ -139,18 +139,18 @@ def draw_fields(unknown: str) -> dict[str, DeltaGenerator]:
 def remember(case: Case) -> None:
     """Keep the answer, so that asking for another number starts from it."""
     answer = case.answer
-    budgetaddress.put(case.unknown, answer if FIELDS[case.unknown].is_whole else up(answer, 5))
+    address.put(case.unknown, answer if FIELDS[case.unknown].is_whole else up(answer, 5))
 
 
 def keep_address() -> None:
     """Write what all fields say into the address."""
-    budgetaddress.keep(ENTRIES, st.session_state[FIND])
+    address.keep(ENTRIES, st.session_state[FIND])
 
 
 def take(case: Case) -> None:
     """Put σ, B and E of ``case`` into the fields; for a callback."""
     for name in SLIDES:
-        budgetaddress.put(name, getattr(case, name))
+        address.put(name, getattr(case, name))
 
 
 def show_answer(below: Mapping[str, DeltaGenerator], unknown: str, case: Case | None) -> None:

@@ -18,8 +18,8 @@ from privlab.privacy.calibration import steps_within
 from privlab.privacy.odds import STRICT_RATE, Odds, trade_off
 from privlab.privacy.phases import Phase
 from privlab.privacy.shuffle import shuffle_lower_bound
-from privlab.ui.budgetcase import Case, problems_of, up
-from privlab.ui.budgetform import AXES, FIELDS, keep_address
+from privlab.ui.budget.case import Case, problems_of, up
+from privlab.ui.budget.form import AXES, FIELDS, keep_address
 from privlab.ui.guard import escape, guarded
 
 _AXES = {"linear": "linear axes", "log": "logarithmic axes"}
@@ -37,7 +37,7 @@ def large(place: DeltaGenerator, unknown: str, words: str) -> None:
 
 
 def bound(unknown: str, value: float) -> str:
-    """A first answer in words, see :func:`privlab.ui.budgetcase.at_first`."""
+    """A first answer in words, see :func:`privlab.ui.budget.case.at_first`."""
     return f"{'≥' if unknown in ('batch_size', 'epochs') else '≤'} {FIELDS[unknown].show(value)}"
 
 

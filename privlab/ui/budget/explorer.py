@@ -14,9 +14,9 @@ from privlab.privacy import LEAST_NOISE, MOST_NOISE, OutOfReach, steps_for
 from privlab.privacy.calibration import scale_for
 from privlab.privacy.phases import Phase
 from privlab.privacy.quick import quick_noise
-from privlab.ui import budgetaddress
-from privlab.ui.budgetcase import MOST_EPOCHS, Case, Refused, at_first, reckon
-from privlab.ui.budgetform import FIELDS, keep_address, take
+from privlab.ui.budget import address
+from privlab.ui.budget.case import MOST_EPOCHS, Case, Refused, at_first, reckon
+from privlab.ui.budget.form import FIELDS, keep_address, take
 from privlab.ui.guard import escape, guarded
 
 #: What slides, and what follows from it at the same ε.
@@ -101,14 +101,14 @@ def _slider(case: Case, slides: str) -> float:
     options, now = _options(case, slides), getattr(case, slides)
     if st.session_state.setdefault("explored", (case, slides)) != (case, slides):
         st.session_state["explored"] = (case, slides)
-        budgetaddress.put("at", None)
+        address.put("at", None)
     wanted = st.session_state["at"]
     key = f"slider-{slides}"
     st.session_state[key] = _nearest(options, now if wanted is None else wanted)
 
     def moved() -> None:
         value = st.session_state[key]
-        budgetaddress.put("at", None if value == now else float(value))
+        address.put("at", None if value == now else float(value))
 
     return st.select_slider(
         FIELDS[slides].label,

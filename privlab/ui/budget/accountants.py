@@ -14,9 +14,9 @@ from privlab.privacy.accounting import epsilon_of
 from privlab.privacy.confirm import library_epsilon
 from privlab.privacy.gaussian import clt_epsilon
 from privlab.privacy.prv import prv_epsilon
-from privlab.ui.budgetcase import Case
-from privlab.ui.budgetjobs import Jobs, Superseded, outcome
-from privlab.ui.budgetpage import plan_of
+from privlab.ui.budget.case import Case
+from privlab.ui.budget.jobs import Jobs, Superseded, outcome
+from privlab.ui.budget.parts import plan_of
 from privlab.ui.guard import escape, guarded
 
 #: Seconds between two looks whether a slow accountant is done.
