@@ -286,24 +286,35 @@ def _curve(
     group_size: int,
     preview: bool,
 ) -> np.ndarray:
-    pairs = _pairs(phases, adjacency, group_size)
-    if _noiseless(phases):
-        found = np.full(len(steps), math.inf)
-    elif accountant == "rdp":
-        found = rdp_epsilons(phases, steps, delta, pairs)
-    else:
-        last = max(steps)
-        if preview:
+    found = np.full(len(steps), math.inf)
+    if not _noiseless(phases):
+        if preview and accountant == "pld":
             total = _upper_epsilon(phases, delta, adjacency, group_size, True)
         else:
             total = _epsilon(phases, delta, accountant, adjacency, group_size)
-        found = np.full(len(steps), total)
-        earlier = [place for place, count in enumerate(steps) if count < last]
+        found[:] = total
+        earlier = [place for place, count in enumerate(steps) if count < max(steps)]
+        # Fewer steps never cost more, so the finer total bounds every point.
         if earlier:
-            grid = _afforded(_PREVIEW if preview else _CURVE, phases, group_size)
             counts = [steps[place] for place in earlier]
-            composition = Composition(phases, pairs, grid, min(counts))
-            # Fewer steps never cost more, so the finer total bounds every point.
-            found[earlier] = np.minimum(total, composition.worst(counts, lambda loss: loss.epsilon(delta), math.inf))
+            found[earlier] = np.minimum(
+                total, _sooner(phases, counts, delta, accountant, adjacency, group_size, preview)
+            )
     found.setflags(write=False)
     return found
+
+
+def _sooner(
+    phases: Phases,
+    steps: list[int],
+    delta: float,
+    accountant: Accountant,
+    adjacency: Adjacency,
+    group_size: int,
+    preview: bool,
+) -> np.ndarray:
+    pairs = _pairs(phases, adjacency, group_size)
+    if accountant == "rdp":
+        return rdp_epsilons(phases, steps, delta, pairs)
+    composition = Composition(phases, pairs, _afforded(_PREVIEW if preview else _CURVE, phases, group_size), min(steps))
+    return composition.worst(steps, lambda loss: loss.epsilon(delta), math.inf)

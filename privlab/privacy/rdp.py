@@ -85,4 +85,5 @@ def rdp_delta(phases: Phases, epsilon: float, pairs: Sequence[Pair] = (_REMOVED,
     """δ at ``epsilon`` after all steps, the worst over ``pairs``; conversion by dp-accounting."""
     from dp_accounting.rdp.rdp_privacy_accountant import compute_delta
 
-    return max(float(compute_delta(ORDERS, _composed(phases, pair), epsilon)[0]) for pair in pairs)
+    # Below 1e-15 the library takes the logarithm of 0.
+    return max(float(compute_delta(ORDERS, np.maximum(_composed(phases, pair), 1e-15), epsilon)[0]) for pair in pairs)
