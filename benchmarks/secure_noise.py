@@ -131,9 +131,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="opacus|torch")
     rows = [row for model, batch, steps in WORK for row in step_rows(model, batch, steps, given.turns)]
     rows += large_rows(1_000_000, given.turns)
-    report(
-        given.json, "Secure noise, one thread, CPU seconds", machine("torch", "cryptography", "numpy"), rows
-    )
+    report(given.json, "Secure noise, one thread, CPU seconds", machine("torch", "cryptography", "numpy"), rows)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,9 @@ def test_imports_go_down(path: Path) -> None:
     for target, _ in imports(path):
         own, other = room(here), room(target)
         if target.split(".")[0] in ("pages", "app") or target.startswith("privlab.cli"):
-            assert here in TOP or here.startswith(("privlab.__main__", "privlab.cli")), f"{here} imports {target}, which is above it"
+            assert here in TOP or here.startswith(("privlab.__main__", "privlab.cli")), (
+                f"{here} imports {target}, which is above it"
+            )
         if own and other and own != other:
             assert ROOMS.index(other) < ROOMS.index(own), f"{here} imports {target}, which is above it"
             assert {own, other} not in STRANGERS, f"{here} imports {target}: rooms of the same height"

@@ -325,7 +325,8 @@ class PrivacyConfig(Section):
                     raise _refuse(f"privacy.{path}", f"{path}={text!r} is refused: {error}") from None
         if self.clipping == "adaptive" and not self.is_private:
             raise _refuse(
-                "privacy.clipping", "clipping=adaptive without noise: its count is only private with noise; choose flat."
+                "privacy.clipping",
+                "clipping=adaptive without noise: its count is only private with noise; choose flat.",
             )
         if self.protection == "rounded" and self.randomness == "plain":
             raise _refuse(

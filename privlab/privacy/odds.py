@@ -67,7 +67,9 @@ def _sentences(plan: PrivacyPlan, right: float, hits: float, certainty: float) -
     if plan.adjacency == "replace-one":
         question = "which of two records was used"
         wrongly, rightly = "times in which it was the other one", "times in which it was this one"
-        accuse = f"An attacker who names one of the two wrongly in at most {_up(STRICT_RATE, 10_000)} of 10,000 {wrongly}"
+        accuse = (
+            f"An attacker who names one of the two wrongly in at most {_up(STRICT_RATE, 10_000)} of 10,000 {wrongly}"
+        )
         found = f"names it rightly in at most {_up(hits, 10_000):,} of 10,000 {rightly}."
     else:
         question = "whether a given record was used"

@@ -293,7 +293,7 @@ def _refuse_noise_out_of_range(plan: PrivacyPlan) -> None:
             "privacy.noise_multiplier",
             f"noise_multiplier={plan.noise_multiplier:g}, rounded, counts as {accounted:.8g}, below {LEAST_NOISE:g}.",
         )
-    if not (LEAST_NOISE <= accounted and most <= MOST_NOISE):
+    if not (accounted >= LEAST_NOISE and most <= MOST_NOISE):
         path = "privacy.noise_schedule_custom" if plan.noise_schedule.kind == "custom" else "privacy.noise_schedule_end"
         raise ConfigError.at(
             path,

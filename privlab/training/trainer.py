@@ -145,7 +145,9 @@ class Trainer:
         if self._keeps_streams:
             places = (checkpoint.batch_stream, checkpoint.noise_stream)
             if not all(isinstance(place, int) for place in places):
-                raise CheckpointError("The checkpoint lacks its places in this version's random streams; clone the run.")
+                raise CheckpointError(
+                    "The checkpoint lacks its places in this version's random streams; clone the run."
+                )
             self._sampler.state = checkpoint.batch_stream
             self._noise.state = checkpoint.noise_stream
         self._step.go_on_from(checkpoint.step, checkpoint.clip)
@@ -154,4 +156,3 @@ class Trainer:
 
 def _copy(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True)
-

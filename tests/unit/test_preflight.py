@@ -38,9 +38,7 @@ def test_the_correction_of_adam_is_for_independent_noise() -> None:
     [("adult", "mlp", "holds no pictures"), ("fashion-mnist-6k", "scatter-linear", "fixed features")],
 )
 def test_views_need_pictures(dataset: str, model: str, words: str) -> None:
-    config = DIGITS.replace(
-        data__dataset=dataset, model__name=model, training__augmentations=4, privacy__delta=1e-5
-    )
+    config = DIGITS.replace(data__dataset=dataset, model__name=model, training__augmentations=4, privacy__delta=1e-5)
     assert words in problems(config)["training.augmentations"]
 
 

@@ -247,6 +247,9 @@ def test_rounding_is_accounted():
     assert plain.epsilon < rounded.epsilon < plain.epsilon + 1e-3
     target = make_plan(config_of(privacy__protection="rounded", privacy__target_epsilon=3.0), RECORDS, 4810)
     assert 2.99 < target.epsilon <= 3.0
-    assert "counts as" in refused(
-        privacy__protection="rounded", privacy__noise_multiplier=0.05, training__epochs=1
-    )["privacy.noise_multiplier"]
+    assert (
+        "counts as"
+        in refused(privacy__protection="rounded", privacy__noise_multiplier=0.05, training__epochs=1)[
+            "privacy.noise_multiplier"
+        ]
+    )

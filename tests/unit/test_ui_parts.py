@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -29,7 +30,9 @@ def test_every_setting_says_label_unit_and_bounds() -> None:
     assert SETTINGS["training.momentum"].bounds == "at least 0 and less than 1"
     for setting in SETTINGS.values():
         assert setting.knob.help
-        assert setting.choices or setting.is_number or setting.path == "name"
+        assert (
+            setting.choices or setting.is_number or str in (setting.info.annotation, *get_args(setting.info.annotation))
+        )
 
 
 def test_settings_are_complete() -> None:
