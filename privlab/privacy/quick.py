@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 
-from privlab.privacy.accounting import LEAST_NOISE, MOST_NOISE, ONE, delta_of
+from privlab.privacy.accounting import LEAST_NOISE, MOST_NOISE, ONE
 from privlab.privacy.calculator import MOST_EPOCHS, MOST_RECORDS
 from privlab.privacy.composition import Composition, Grid
+from privlab.privacy.loss import Loss
 from privlab.privacy.pair import Adjacency, pairs_of
 from privlab.privacy.phases import Phase, Phases, total_steps
 
@@ -26,9 +27,17 @@ _NEAR = 1e-3
 @lru_cache(maxsize=1024)
 def quick_epsilon(phases: Phases, delta: float, adjacency: Adjacency = ONE) -> float:
     """Upper bound of the PLD ε, by so much above it; inf where ε is in the thousands. Expects values in range."""
+    return _worst(phases, adjacency, lambda loss: loss.epsilon(delta), math.inf)
+
+
+def _quick_delta(phases: Phases, epsilon: float, adjacency: Adjacency) -> float:
+    return _worst(phases, adjacency, lambda loss: loss.delta(epsilon), 1.0)
+
+
+def _worst(phases: Phases, adjacency: Adjacency, of: Callable[[Loss], float], beyond: float) -> float:
     steps = total_steps(phases)
     pairs = pairs_of(adjacency, 1, all(phase.sample_rate == 1 for phase in phases))
-    return float(Composition(phases, pairs, _GRID, steps).worst([steps], lambda loss: loss.epsilon(delta), math.inf)[0])
+    return float(Composition(phases, pairs, _GRID, steps).worst([steps], of, beyond)[0])
 
 
 @lru_cache(maxsize=512)
@@ -38,7 +47,9 @@ def quick_noise(target_epsilon: float, q: float, steps: int, delta: float, adjac
     def spent(sigma: float) -> float:
         return quick_epsilon((Phase(q, sigma, steps),), delta, adjacency)
 
-    first = min(max(q * math.sqrt(steps) / _central_limit(target_epsilon, delta), 0.5), MOST_NOISE / 2)
+    # μ² = q²·T·(e^(1/σ²) − 1) by the central limit (Bu et al. 2020): a few tries from there suffice.
+    first = math.log1p((_central_limit(target_epsilon, delta) / q) ** 2 / steps) ** -0.5
+    first = min(max(first, LEAST_NOISE), MOST_NOISE / 2)
     return safe_root(spent, target_epsilon, first, (LEAST_NOISE, MOST_NOISE), rising=False)
 
 
@@ -89,7 +100,7 @@ def quick_solve(unknown: str, *, adjacency: Adjacency = ONE, **given: float) -> 
     if unknown == "epsilon":
         return quick_epsilon(phases(), given["delta"], adjacency)
     if unknown == "delta":
-        return delta_of(phases(), given["epsilon"], adjacency=adjacency)
+        return _quick_delta(phases(), given["epsilon"], adjacency)
     if unknown == "noise_multiplier":
         (step,) = phases(noise_multiplier=1.0)
         return quick_noise(given["epsilon"], step.sample_rate, step.steps, given["delta"], adjacency)
@@ -98,7 +109,7 @@ def quick_solve(unknown: str, *, adjacency: Adjacency = ONE, **given: float) -> 
         return quick_epsilon(phases(**{unknown: value}), given["delta"], adjacency)
 
     limit = given["epsilon"]
-    # μ² = q·E·(e^(1/σ²) − 1) by the central limit (Bu et al. 2020): a few tries from there suffice.
+    # As above, with T = E / q.
     passes = _central_limit(limit, given["delta"]) ** 2 / math.expm1(min(given["noise_multiplier"] ** -2, 300.0))
     if unknown == "records":
         least, most = given["batch_size"], MOST_RECORDS
