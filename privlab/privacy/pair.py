@@ -39,6 +39,8 @@ MOST_GROUP = 1000
 #: Binomial mass below which a number of records is left out, and a bound on all that is left out above.
 _LEAST_WEIGHT = 1e-30
 _LOST = MOST_GROUP * _LEAST_WEIGHT
+#: Deviations beyond which no noise comes.
+_FAR = 100.0
 #: Points of the table from which the loss is inverted, and Newton steps that follow.
 _TABLE, _NEWTON = 2048, 3
 #: Numbers handled at once.
@@ -138,42 +140,45 @@ class Step:
         return math.sqrt(float(weights @ (losses - weights @ losses) ** 2))
 
     def divergence(self, epsilons: np.ndarray) -> np.ndarray:
-        """Exact hockey-stick divergence of P and Q at each ε, shape as ``epsilons``, ascending."""
-        from scipy.special import log_ndtr, ndtr
+        """Exact hockey-stick divergence sup P(S) − e^ε·Q(S) at each ε, shape as ``epsilons``."""
+        y = self._cuts(epsilons)
+        return np.clip(self._mass(y, 1) - np.exp(epsilons + self._log_mass(y, 1)), 0.0, 1.0)
 
-        found, live, cut = self._cuts(epsilons)
-        eps = epsilons[live]
-        upper = _in_chunks(
-            lambda y: ndtr((self._up - y[:, None]) / self.sigma) @ np.exp(self._log_weights_up), cut, self.parts
-        )
-        lower = _in_chunks(
-            lambda y: _log_sum(self._log_weights_down + log_ndtr((-self._down - y[:, None]) / self.sigma)),
-            cut,
+    def shortfall(self, epsilons: np.ndarray) -> np.ndarray:
+        """:meth:`divergence` less its least possible value 1 − e^ε: what e^ε·Q(S) exceeds P(S) by at most. Near 0 where the
+        divergence of a negative ε is near 1, and so without its rounding errors."""
+        y = self._cuts(epsilons)
+        return np.clip(np.exp(epsilons + self._log_mass(y, -1)) - self._mass(y, -1), 0.0, 1.0)
+
+    def _mass(self, y: np.ndarray, side: int) -> np.ndarray:
+        """Probability under P of outputs above ``y`` (side 1) or below it (side -1)."""
+        from scipy.special import ndtr
+
+        weights = np.exp(self._log_weights_up)
+        return _in_chunks(lambda part: ndtr(side * (self._up - part[:, None]) / self.sigma) @ weights, y, self.parts)
+
+    def _log_mass(self, y: np.ndarray, side: int) -> np.ndarray:
+        """log of the probability under Q of outputs above ``y`` (side 1) or below it (side -1)."""
+        from scipy.special import log_ndtr
+
+        return _in_chunks(
+            lambda part: _log_sum(self._log_weights_down + log_ndtr(side * (-self._down - part[:, None]) / self.sigma)),
+            y,
             self.parts,
         )
-        found[live] = upper - np.exp(eps + lower)
-        return np.clip(found, 0.0, 1.0)
 
-    def _cuts(self, epsilons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Divergences where the loss never or always exceeds ε, a mask of the other ε, and for those the output y whose
-        loss is ε."""
-        if (self.pair.removed, self.pair.added) in ((1, 0), (0, 1)):
-            return self._closed_cuts(epsilons)
-        everywhere = np.ones(len(epsilons), dtype=bool)
-        replaced = (self.pair.removed, self.pair.added) == (1, 1)
-        return (
-            np.zeros(len(epsilons)),
-            everywhere,
-            self._one_replaced(epsilons) if replaced else self._inverse(epsilons),
-        )
-
-    def _closed_cuts(self, epsilons: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        adding = self.pair.added == 1
-        share = np.expm1(-epsilons if adding else epsilons) + self.q
-        live = share > 0
-        odds = self.sigma**2 * np.log(share[live] / self.q)
-        found = np.zeros(len(epsilons)) if adding else np.maximum(-np.expm1(epsilons), 0.0)
-        return found, live, -0.5 - odds if adding else 0.5 + odds
+    def _cuts(self, epsilons: np.ndarray) -> np.ndarray:
+        """Output at which the loss is ε; one that next to never comes where it always or never exceeds ε."""
+        kind = (self.pair.removed, self.pair.added)
+        if kind == (1, 1):
+            return self._one_replaced(epsilons)
+        if kind not in ((1, 0), (0, 1)):
+            return self._inverse(epsilons)
+        sign = 1 if kind == (1, 0) else -1
+        share = np.exp(sign * epsilons) if self.q == 1 else np.expm1(sign * epsilons) + self.q
+        odds = np.log(np.maximum(share, 1e-300) / self.q)
+        far = _FAR * self.sigma
+        return np.clip(sign * (0.5 + self.sigma**2 * odds), -far - 1, far + 1)
 
     def _one_replaced(self, losses: np.ndarray) -> np.ndarray:
         """Output at each loss of one replaced record: with h = (1 − q)/q·e^(1/2σ²), σ²·(L/2 + asinh(h·sinh(L/2)))."""
@@ -219,15 +224,25 @@ class Step:
         """The loss on a grid of ``spacing`` nats, by Connect-the-Dots (Doroshenko, Ghazi, Kamath, Kumar, Manurangsi 2022,
         arXiv:2207.04380, algorithm 1): exact at the grid points, an upper bound between them."""
         low, high = self.bounds()
-        first = math.floor(low / spacing)
-        last = max(math.ceil(high / spacing), first + 2)
-        divergence = np.minimum.accumulate(self.divergence(np.arange(first, last + 1) * spacing))
-        falls = np.diff(divergence)
-        probs = np.empty_like(divergence)
-        probs[0] = 1 - divergence[0] + falls[0] / math.expm1(spacing)
-        probs[1:-1] = (falls[1:] - falls[:-1] * math.exp(spacing)) / math.expm1(spacing)
-        probs[-1] = falls[-1] / math.expm1(-spacing)
-        return Loss(first, np.maximum(probs, 0.0), float(divergence[-1]) + _LOST, spacing)
+        # A negative, a zero and a positive loss at least.
+        first, last = min(math.floor(low / spacing), -1), max(math.ceil(high / spacing), 1)
+        grid = np.arange(first, last + 1) * spacing
+        above = np.minimum.accumulate(self.divergence(grid[-first:]))
+        below = np.maximum.accumulate(self.shortfall(grid[:-first]))
+        # 1 − e^ε adds nothing between grid points, so that the losses below 0 can do without it.
+        probs = np.empty(len(grid))
+        probs[0] = (below[1] if first < -1 else above[0]) - below[0] * math.exp(spacing)
+        probs[1:-first] = _bends(np.append(below, above[0]), spacing)
+        probs[-first:-1] = _bends(np.insert(above, 0, below[-1] - math.expm1(-spacing)), spacing)
+        probs[:-1] /= math.expm1(spacing)
+        probs[-1] = (above[-1] - above[-2]) / math.expm1(-spacing)
+        return Loss(first, np.maximum(probs, 0.0), float(above[-1]) + _LOST, spacing)
+
+
+def _bends(values: np.ndarray, spacing: float) -> np.ndarray:
+    """Change of slope, as a function of e^ε, at the inner points of a grid in ε; times e^spacing − 1."""
+    rises = np.diff(values)
+    return rises[1:] - rises[:-1] * math.exp(spacing)
 
 
 def _binomial(records: int, q: float) -> tuple[np.ndarray, np.ndarray]:

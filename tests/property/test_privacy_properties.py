@@ -295,7 +295,7 @@ def test_any_training_is_accounted_without_nan_or_hang(phases, delta, accountant
         assert (hits >= [0.0, 0.001, 0.5, 1.0]).all() and (np.diff(hits) >= -1e-9).all() and hits[-1] == 1.0, case
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(anything, st.floats(1e-10, 0.5), st.floats(1e-3, 1e3), adjacencies)
 def test_any_target_and_limit_is_answered(phases, delta, target, adjacency):
     case = f"{phases} delta={delta} target={target} {adjacency}"
