@@ -43,7 +43,7 @@ _HELP = {
 def accountants(case: Case) -> None:
     """Draw the comparison; it looks again by itself while a slow accountant works."""
     waiting = any(future is not None and not future.done() for future in _asked(case))
-    st.fragment(_draw, run_every=_EVERY if waiting else None)(case)
+    st.fragment(_draw, run_every=_EVERY if waiting else None)(case, waiting)
 
 
 def _asked(case: Case) -> tuple[Future | None, Future | None]:
@@ -60,11 +60,9 @@ def _session() -> str:
 
 
 @guarded()
-def _draw(case: Case) -> None:
+def _draw(case: Case, looks_again: bool) -> None:
     library, prv = _asked(case)
-    was_waiting = st.session_state.get("budget-waiting", False)
     waiting = any(future is not None and not future.done() for future in (library, prv))
-    st.session_state["budget-waiting"] = waiting
     bars = [Bar("PLD", _exact(case, "pld"), Standing.CLAIM)]
     notes = []
     for label, future in zip(_SLOW, (library, prv), strict=True):
@@ -103,7 +101,8 @@ def _draw(case: Case) -> None:
             args=(case,),
             help=f"Runs in a process of its own, for at most {PRV_SECONDS} s.",
         )
-    if was_waiting and not waiting:
+    # A fragment keeps the rhythm that the page's run gave it: whenever that is wrong, the page runs anew.
+    if waiting != looks_again:
         st.rerun()
 
 
