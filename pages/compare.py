@@ -13,15 +13,15 @@ from privlab.ui.guard import escape, guarded, show_notice
 def page() -> None:
     show_notice()
     runs = store().list()
+    known = {run.id: run for run in runs}
+    named = urls.run_ids()
+    if missing := [run_id for run_id in named if run_id not in known]:
+        st.warning(escape(f"Not here, perhaps deleted: {', '.join(missing)}. The other runs of the address are shown."))
     if not runs:
         st.info(
             "There are no runs to compare yet. Launch some in the Lab: four privacy levels at once make a good start."
         )
         return sitemap.link_to_lab()
-    known = {run.id: run for run in runs}
-    named = urls.run_ids()
-    if missing := [run_id for run_id in named if run_id not in known]:
-        st.warning(escape(f"Not here, perhaps deleted: {', '.join(missing)}. The other runs of the address are shown."))
     chosen = comparepage.table(runs, [run_id for run_id in named if run_id in known])
     if not chosen:
         st.info("Tick runs in the table to lay their curves over each other.")

@@ -176,6 +176,7 @@ def test_dark_theme(lab: Lab, visitor: Visitor) -> None:
     red, green, blue = (int(part) for part in re.findall(r"\d+", background)[:3])
     assert red + green + blue < 200, background
     expect(page.locator(CHART)).to_be_visible()
+    page.wait_for_function("(s) => document.querySelector(s)._fullLayout", arg=CHART)
     ink = page.evaluate("(s) => document.querySelector(s)._fullLayout.font.color", CHART)
     assert ink and ink.lower() not in ("#000", "#000000", "#2a3f5f", "#444")
 
