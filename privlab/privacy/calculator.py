@@ -28,7 +28,7 @@ from privlab.privacy.roots import crossing
 Unknown = Literal["epsilon", "noise_multiplier", "batch_size", "epochs", "records", "delta"]
 
 #: Largest whole numbers that are tried.
-MOST_RECORDS, MOST_EPOCHS = 10**9, 10**6
+MOST_RECORDS, MOST_EPOCHS = 10**9, 100_000
 
 
 def solve(

@@ -195,6 +195,10 @@ def extension(run: Run, epochs: int) -> Preflight:
             f"Run {run.id} was planned for {run.plan.records} records and the data set now has {longer.plan.records}: "
             "extending it would change the guarantee. Clone it instead."
         )
+    if longer.plan.steps <= run.plan.steps:
+        raise RunActionError(
+            f"Run {run.id} ends at its limit of ε={run.plan.epsilon_limit:g}, however many epochs it has; more noise lets it go on."
+        )
     return longer
 
 

@@ -309,5 +309,12 @@ def test_a_stretched_schedule_is_not_extended(store: Store) -> None:
         control.extend(store, run.id, 5)
 
 
+def test_a_run_that_ends_at_its_limit_is_not_extended(store: Store) -> None:
+    run = paused_at(store, LIMITED, 50)
+    with pytest.raises(RunActionError, match="ends at its limit of ε=6"):
+        control.extend(store, run.id, 5)
+    assert store.get(run.id).status is Status.PAUSED
+
+
 def test_runs_without_noise_offer_no_more_of_it(store: Store) -> None:
     assert "raise_noise" not in control.actions(paused_at(store, PLAIN, 50))

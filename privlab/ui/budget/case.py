@@ -9,14 +9,13 @@ from functools import lru_cache
 
 from privlab.privacy import LEAST_NOISE, MOST_EPSILON, MOST_NOISE, OutOfReach, steps_for
 from privlab.privacy.accounting import LEAST_DELTA, epsilon_of
-from privlab.privacy.calculator import solve
+from privlab.privacy.calculator import MOST_EPOCHS, MOST_RECORDS, solve
+from privlab.privacy.pair import MOST_GROUP
 from privlab.privacy.phases import Phase, Phases
 from privlab.privacy.quick import quick_solve
 
 #: The six numbers, any of which follows from the other five.
 UNKNOWNS = ("epsilon", "noise_multiplier", "batch_size", "epochs", "records", "delta")
-#: Largest whole numbers that the page reckons with.
-MOST_RECORDS, MOST_EPOCHS, MOST_GROUP = 10**9, 100_000, 1000
 #: Beyond this many steps no training ends.
 MOST_STEPS = 10**9
 

@@ -11,11 +11,12 @@ import streamlit as st
 
 from privlab.charts.iso import iso_figure
 from privlab.privacy import LEAST_NOISE, MOST_NOISE, OutOfReach, steps_for
+from privlab.privacy.calculator import MOST_EPOCHS
 from privlab.privacy.calibration import scale_for
 from privlab.privacy.phases import Phase
 from privlab.privacy.quick import quick_noise
 from privlab.ui.budget import address
-from privlab.ui.budget.case import MOST_EPOCHS, Case, Refused, at_first, reckon
+from privlab.ui.budget.case import Case, Refused, at_first, reckon
 from privlab.ui.budget.form import FIELDS, keep_address, take
 from privlab.ui.guard import escape, guarded
 
