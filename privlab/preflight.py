@@ -10,7 +10,8 @@ from pathlib import Path
 from privlab.config import ConfigError, Problem, RunConfig
 from privlab.data.catalogue import DATASETS, DatasetFacts
 from privlab.models.catalogue import MODELS, ModelFacts, misfit, parameters
-from privlab.privacy.plan import PrivacyPlan, make_plan
+from privlab.privacy.plan import PrivacyPlan
+from privlab.privacy.planning import make_plan
 
 #: Device files of the drivers that PyTorch's ``cuda`` works with: NVIDIA, NVIDIA under WSL, AMD.
 _CUDA_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")

@@ -1,6 +1,7 @@
 """Every choice that a person can make, declared once: bounds, unit, default and help text."""
 
 from privlab.config.presets import PRESETS, load_preset, preset_names
+from privlab.config.privacy import PrivacyConfig
 from privlab.config.problems import ConfigError, Problem
 from privlab.config.run import RunConfig
 from privlab.config.sections import (
@@ -8,7 +9,6 @@ from privlab.config.sections import (
     EncryptionConfig,
     ModelConfig,
     PerformanceConfig,
-    PrivacyConfig,
     TrainingConfig,
 )
 

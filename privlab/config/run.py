@@ -11,14 +11,14 @@ import tomli_w
 from pydantic import ValidationError
 
 from privlab.config.knobs import knob
+from privlab.config.privacy import PrivacyConfig
 from privlab.config.problems import ConfigError, Problem
+from privlab.config.section import Section
 from privlab.config.sections import (
     DataConfig,
     EncryptionConfig,
     ModelConfig,
     PerformanceConfig,
-    PrivacyConfig,
-    Section,
     TrainingConfig,
 )
 

@@ -11,7 +11,8 @@ from privlab.privacy.accounting import (
 )
 from privlab.privacy.calibration import OutOfReach, noise_for
 from privlab.privacy.odds import Odds, odds
-from privlab.privacy.plan import PrivacyPlan, logged_steps, make_plan, steps_for
+from privlab.privacy.plan import PrivacyPlan
+from privlab.privacy.planning import logged_steps, make_plan, steps_for
 
 __all__ = [
     "LEAST_NOISE",

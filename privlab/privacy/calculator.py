@@ -22,7 +22,7 @@ from privlab.privacy.accounting import (
 from privlab.privacy.calibration import OutOfReach, excess, mean_shift, scale_for
 from privlab.privacy.pair import Adjacency
 from privlab.privacy.phases import Phase, Phases
-from privlab.privacy.plan import steps_for
+from privlab.privacy.planning import steps_for
 from privlab.privacy.roots import crossing
 
 Unknown = Literal["epsilon", "noise_multiplier", "batch_size", "epochs", "records", "delta"]

@@ -17,7 +17,8 @@ from privlab.config import ConfigError, RunConfig
 from privlab.data.catalogue import DATASETS
 from privlab.models.catalogue import parameters
 from privlab.privacy.confirm import TOLERANCE, Opinions, second_opinions
-from privlab.privacy.plan import PrivacyPlan, make_plan
+from privlab.privacy.plan import PrivacyPlan
+from privlab.privacy.planning import make_plan
 from privlab.reports.bundle import MANIFEST, SCHEMA
 
 #: Most bytes that members may unpack to, together; a bundle holds one small network.

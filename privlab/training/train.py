@@ -15,7 +15,8 @@ from privlab.models.features import prepare
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon_curve
 from privlab.privacy.confirm import Opinions, confirm, second_opinions
-from privlab.privacy.plan import PrivacyPlan, logged_steps
+from privlab.privacy.plan import PrivacyPlan
+from privlab.privacy.planning import logged_steps
 from privlab.training.background import Unwanted, narrated
 from privlab.training.checkpoint import Checkpoint
 from privlab.training.device import choose_device

@@ -6,8 +6,9 @@ import pytest
 
 from privlab.config import PRESETS, ConfigError, RunConfig, load_preset
 from privlab.config.knobs import bounds_of, knob_of
+from privlab.config.privacy import PrivacyConfig
 from privlab.config.run import set_path
-from privlab.config.sections import PrivacyConfig, Section
+from privlab.config.section import Section
 from privlab.preflight import preflight
 
 

@@ -11,7 +11,7 @@ from privlab.privacy.accounting import delta_of, epsilon_of
 from privlab.privacy.calculator import iso_epsilon, solve
 from privlab.privacy.calibration import OutOfReach
 from privlab.privacy.phases import Phase
-from privlab.privacy.plan import steps_for
+from privlab.privacy.planning import steps_for
 
 CASE = {
     "epsilon": 3.0, "noise_multiplier": 1.8, "batch_size": 4096, "epochs": 27, "records": 60_000, "delta": 1e-5,
