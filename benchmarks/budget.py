@@ -86,6 +86,8 @@ class Bench:
         self.calm()
 
     def _read(self, selector: str) -> float:
+        """The exact answer, once it stands in place of its bound."""
+        self.page.wait_for_function("(s) => !/[≤≥]/.test(document.querySelector(s)?.innerText ?? '≤')", arg=selector)
         return float(self.page.locator(selector).first.inner_text().replace(",", ""))
 
     def _case(self, answer: float) -> tuple[str, Values]:

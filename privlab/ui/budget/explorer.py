@@ -29,7 +29,7 @@ _WORDS = {
 }
 _ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 #: Points of the curve.
-_CURVE = 17
+_CURVE = 11
 #: The slider reaches this many times below and above the present value.
 _REACH = 32.0
 
@@ -53,16 +53,19 @@ def explorer(case: Case) -> None:
     with st.container(key="explorer-answer"):
         answer, rest = st.columns([1, 3], gap="small")
     place = answer.empty()
-    first = at_first(follows, _values(case, slides, value), adjacency=case.adjacency, accountant=case.accountant)
+    slid = value != getattr(case, slides)
+    how = {"adjacency": case.adjacency, "accountant": case.accountant}
+    first = at_first(follows, _values(case, slides, value), **how) if slid else None
     if first is not None:
         place.metric(FIELDS[follows].label, f"{'≥' if follows == 'epochs' else '≤'} {FIELDS[follows].show(first)}")
     try:
-        point = _at(case, slides, value)
+        # Where nothing is slid, the case itself is the answer.
+        point = reckon(follows, _values(case, slides, value), **how) if slid else case
     except Refused as error:
         place.metric(FIELDS[follows].label, "–")
         st.error(escape(str(error)))
         return
-    place.metric(FIELDS[follows].label, FIELDS[follows].show(point.answer), help=FIELDS[follows].help)
+    place.metric(FIELDS[follows].label, FIELDS[follows].show(getattr(point, follows)), help=FIELDS[follows].help)
     with rest, st.container(horizontal=True, key="explorer-facts"):
         st.metric("Steps T", f"{point.steps:,}", help="Steps of the training, E · N / B.")
         st.metric(
@@ -124,11 +127,6 @@ def _slider(case: Case, slides: str) -> float:
 def _values(case: Case, slides: str, value: float) -> dict[str, float]:
     names = ("noise_multiplier", "batch_size", "epochs", "records", "delta")
     return {"epsilon": case.asked, **{name: getattr(case, name) for name in names}, slides: value}
-
-
-def _at(case: Case, slides: str, value: float) -> Case:
-    """The case of the same ε with ``slides`` at ``value``. Raises Refused."""
-    return reckon(_FOLLOWS[slides], _values(case, slides, value), adjacency=case.adjacency, accountant=case.accountant)
 
 
 @lru_cache(maxsize=64)
