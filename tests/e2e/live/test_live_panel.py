@@ -18,9 +18,13 @@ def chart(page: Page, script: str, which: str = CHART):
 
 
 def wait_for_chart(page: Page, condition: str, which: str = CHART) -> None:
-    """Wait until ``condition``, over the Plotly node ``g``, holds."""
+    """Wait until ``condition``, over the Plotly node ``g``, holds; a trace that it names may come later."""
     page.wait_for_function(
-        f"(s) => {{ const g = document.querySelector(s); return g && g.data && ({condition}); }}", arg=which
+        f"""(s) => {{
+          const g = document.querySelector(s);
+          try {{ return g && g.data && ({condition}); }} catch {{ return false; }}
+        }}""",
+        arg=which,
     )
 
 
