@@ -8,6 +8,7 @@ what switching it on does, not its best.
 from __future__ import annotations
 
 import statistics
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -90,7 +91,10 @@ def main() -> None:
     for dataset in given.datasets:
         tasks = [(dataset, mode, seed) for mode in given.modes for seed in range(given.seeds)]
         with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
-            found = dict(zip(tasks, pool.map(accuracy, tasks), strict=True))
+            found = {}
+            for task, result in zip(tasks, pool.map(accuracy, tasks), strict=True):
+                found[task] = result
+                print(f"{len(found)} of {len(tasks)}: {task[1]}, seed {task[2]}: {result[0]:.2f} %", file=sys.stderr)
         rows = []
         for mode in given.modes:
             each = [found[dataset, mode, seed] for seed in range(given.seeds)]
