@@ -176,7 +176,9 @@ def predict(mode: str, dimension: int, owners: int = 1) -> Prediction:
     facts = MODES[mode]
     vector = facts.bytes_per_parameter * dimension
     seconds = facts.seconds_per_million * dimension / 1e6 * owners
-    return Prediction(round(vector * owners), round(vector), seconds, round(facts.server_bytes_per_parameter * dimension))
+    return Prediction(
+        round(vector * owners), round(vector), seconds, round(facts.server_bytes_per_parameter * dimension)
+    )
 
 
 def misfit(mode: str, dimension: int, owners: int = 1, optimizer: str = "sgd") -> str | None:
@@ -202,10 +204,7 @@ def misfit(mode: str, dimension: int, owners: int = 1, optimizer: str = "sgd") -
 
 
 def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            break
-        count /= 1000
-    else:
-        unit = "TB"
-    return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
+    return f"{count:,.0f} B"
