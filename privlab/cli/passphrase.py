@@ -10,7 +10,7 @@ from privlab.config import ConfigError, RunConfig
 
 def passphrase_for(config: RunConfig, file: Path | None, *, confirm: bool) -> str | None:
     """From ``file`` or the keyboard, twice if ``confirm``; None where no passphrase is needed. Raises ConfigError."""
-    if config.encryption.mode != "sealed" or config.encryption.key != "passphrase":
+    if not config.encryption.needs_passphrase:
         return None
     if file:
         try:

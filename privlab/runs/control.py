@@ -282,8 +282,7 @@ def _queue(store: Store, run: Run, passphrase: str | None, kind: str, say: str, 
 
 
 def _check_passphrase(config: RunConfig, passphrase: str | None) -> None:
-    sealed = config.encryption.mode == "sealed" and config.encryption.key == "passphrase"
-    if sealed and not passphrase:
+    if config.encryption.needs_passphrase and not passphrase:
         raise RunActionError("This run is sealed with a passphrase, which is never stored: enter it to start the run.")
 
 

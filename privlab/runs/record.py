@@ -119,7 +119,7 @@ class Run:
     @property
     def needs_passphrase(self) -> bool:
         """Whether its files open only with a passphrase that a person must enter."""
-        return self.config.encryption.mode == "sealed" and self.config.encryption.key == "passphrase"
+        return self.config.encryption.needs_passphrase
 
     @property
     def epoch(self) -> float:
