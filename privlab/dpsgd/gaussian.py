@@ -18,7 +18,20 @@ _BLOCK_WORDS = _PAIRS * 3 // 2
 
 
 class NoiseSource(ABC):
-    """Where the noise of a step comes from; one object per run."""
+    """Where the noise of a step comes from; one object per run.
+
+    Attributes:
+        owners: data owners that add a share of the noise each.
+        fewest: how many of them must take part in a step for its noise to be whole.
+    """
+
+    owners = fewest = 1
+
+    def share(self, owner: int) -> NoiseSource:
+        """The share of the noise that ``owner`` adds."""
+        if owner:
+            raise ValueError(f"owner={owner} has no share: this noise is one owner's.")
+        return self
 
     @abstractmethod
     def perturb(self, sums: Sequence[Tensor], std: float) -> list[Tensor]:

@@ -10,12 +10,19 @@ from privlab.dpsgd.correlated import CorrelatedNoise
 from privlab.dpsgd.gaussian import CipherNoise, IndependentNoise, NoiseSource, PlainNoise
 from privlab.dpsgd.randomness import Policy, noise_stream, plain_generator
 from privlab.dpsgd.rounded import RoundedNoise
+from privlab.dpsgd.shares import SharedNoise
 
 Protection = Literal["none", "rounded"]
 
 
 def noise_source(
-    policy: Policy, protection: Protection, bands: int, device: torch.device, seed: int | None
+    policy: Policy,
+    protection: Protection,
+    bands: int,
+    device: torch.device,
+    seed: int | None,
+    owners: int = 1,
+    fewest: int = 1,
 ) -> NoiseSource:
     """The noise of one run.
 
@@ -26,11 +33,18 @@ def noise_source(
         bands: b > 1 correlates the noise of b steps in a row.
         device: where the sums are.
         seed: public number; only ``reproducible`` uses it.
+        owners, fewest: see :class:`~privlab.dpsgd.shares.SharedNoise`.
 
     Raises:
-        ValueError: rounded noise with the plain generator or with bands, for which no guarantee is worked out; or an
-            unknown word.
+        ValueError: rounded noise with the plain generator or with bands, or any of these shared by several owners, for which
+            no guarantee is worked out; or an unknown word.
     """
+    if owners > 1:
+        if bands > 1 or protection != "none":
+            raise ValueError(
+                f"{owners} owners with bands={bands}, protection={protection}: only independent noise is shared."
+            )
+        return SharedNoise([_independent(policy, device, seed, owner) for owner in range(owners)], fewest)
     if protection == "rounded":
         if bands > 1:
             raise ValueError(
@@ -41,6 +55,11 @@ def noise_source(
         return RoundedNoise(noise_stream(policy, seed))
     if protection != "none":
         raise ValueError(f"protection={protection!r} is unknown; choose none or rounded.")
-    source: IndependentNoise
-    source = PlainNoise(plain_generator(device)) if policy == "plain" else CipherNoise(noise_stream(policy, seed))
+    source = _independent(policy, device, seed)
     return CorrelatedNoise(source, bands) if bands > 1 else source
+
+
+def _independent(policy: Policy, device: torch.device, seed: int | None, owner: int | None = None) -> IndependentNoise:
+    if policy == "plain":
+        return PlainNoise(plain_generator(device))
+    return CipherNoise(noise_stream(policy, seed, owner))

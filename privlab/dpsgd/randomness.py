@@ -22,18 +22,25 @@ Policy = Literal["private", "plain", "reproducible"]
 _WORDS, _WORDS_AT, _STATE_BYTES = 624, 24, 5056
 
 
-def coins(policy: Policy, seed: int | None) -> CipherStream:
+def coins(policy: Policy, seed: int | None, owner: int | None = None) -> CipherStream:
     """The stream of coin flips that make the batches; from the cipher under every policy.
+
+    Args:
+        owner: which of several data owners flips; each has a stream of its own.
 
     Raises:
         ValueError: an unknown policy, or ``reproducible`` without a seed.
     """
-    return CipherStream(_public(policy, seed), "batches")
+    return CipherStream(_public(policy, seed), _of("batches", owner))
 
 
-def noise_stream(policy: Policy, seed: int | None) -> CipherStream:
+def noise_stream(policy: Policy, seed: int | None, owner: int | None = None) -> CipherStream:
     """The stream that cipher noise is made from. Raises as :func:`coins`."""
-    return CipherStream(_public(policy, seed), "noise")
+    return CipherStream(_public(policy, seed), _of("noise", owner))
+
+
+def _of(purpose: str, owner: int | None) -> str:
+    return purpose if owner is None else f"{purpose} of owner {owner}"
 
 
 def _public(policy: Policy, seed: int | None) -> int | None:

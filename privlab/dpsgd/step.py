@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -57,12 +57,14 @@ class _NoisyOptimizer(DPOptimizerFastGradientClipping):
         super().__init__(optimizer, **options)
         self.source = source
 
-    def add_noise(self) -> None:
-        """``p.grad`` = clipped sum + noise; Opacus's mark refuses to release one sum twice."""
+    def add_noise(self, owner: int | None = None) -> None:
+        """``p.grad`` = clipped sum + noise, or + the share of it that ``owner`` adds; Opacus's mark refuses to release one
+        sum twice."""
         sums = [p.summed_grad for p in self.params]
         for total in sums:
             _check_processed_flag(total)
-        noisy = self.source.perturb(sums, self.noise_multiplier * self.max_grad_norm)
+        source = self.source if owner is None else self.source.share(owner)
+        noisy = source.perturb(sums, self.noise_multiplier * self.max_grad_norm)
         for p, value in zip(self.params, noisy, strict=True):
             p.grad = value.view_as(p)
             _mark_as_processed(p.summed_grad)
@@ -182,23 +184,55 @@ class PrivateStep:
         Raises:
             MechanismError: clip, noise, sampler or what trains no longer agree with the plan.
         """
+        # 6 update the parameters with the perturbed gradients
+        return self.run_owners(x, y, {0: batch}, clock, lambda _: self.optimizer.original_optimizer.step(), watch)
+
+    def run_owners(
+        self,
+        x: Tensor,
+        y: Tensor,
+        batches: Mapping[int, Tensor],
+        clock: PhaseClock,
+        deliver: Callable[[int], None],
+        watch: bool = False,
+    ) -> StepReport:
+        """:meth:`run` for owners that each clip and perturb the records of their own: one logical batch in several parts.
+
+        Args:
+            batches: indices of each owner's part of the batch, by the owner's number from 0.
+            deliver: called for one owner after the other, when ``p.grad`` holds (that owner's clipped sum + its share of the
+                noise) / B.
+
+        Raises:
+            MechanismError: as :meth:`run`; or too few owners, whose shares make too little noise, or one record twice.
+        """
         self.check()
+        self._check_owners(batches)
+        drawn = sum(map(len, batches.values()))
         if self.plan.is_private:
-            self._sizes.add(len(batch))
-        self.clear()
-        clock.lap("load")
-        chunks = self._accumulate(self._parts(x, y, batch, clock), clock.lap)
-        signal = self.clipped_sum_norm() if watch else None
-        clock.lap("clip")
-        self.perturb()  # 5 perturb them
+            self._sizes.add(drawn)
+        if self._generator and self.augmentations > 1:
+            self._generator.manual_seed((self._view_seed + self.step_number) % 2**63)
+        chunks: tuple[Chunk, ...] = ()
+        whole: list[Tensor] = []
         share = None
-        if self.adaptive:
-            share = self.adaptive.released_share(chunks, self.noise, self.gradients.parameters[0].device)
-        clock.lap("perturb")
-        self.optimizer.original_optimizer.step()  # 6 update the parameters with the perturbed gradients
-        clock.lap("update")
+        for owner, batch in batches.items():
+            self.clear()
+            clock.lap("load")
+            chunks += self._accumulate(self._parts(x, y, batch, clock), clock.lap)
+            if watch:
+                own = [p.summed_grad for p in self.gradients.parameters]
+                whole = [a + b for a, b in zip(whole, own, strict=True)] if whole else [part.clone() for part in own]
+            clock.lap("clip")
+            self.perturb(owner if self.plan.owners > 1 else None)  # 5 perturb them
+            if self.adaptive:
+                share = self.adaptive.released_share(chunks, self.noise, self.gradients.parameters[0].device)
+            clock.lap("perturb")
+            deliver(owner)
+            clock.lap("update")
         sigma = float(self.plan.noise_multiplier_at(self.step_number))
-        report = StepReport(len(batch), chunks, signal, self.max_grad_norm, sigma, self.noise_std, share)
+        signal = _norm(whole) if watch else None
+        report = StepReport(drawn, chunks, signal, self.max_grad_norm, sigma, self.noise_std, share)
         if self.adaptive:
             self.adaptive.follow(share)
         self.step_number += 1
@@ -210,8 +244,6 @@ class PrivateStep:
         return self._views(x, self.augmentations, self._generator)
 
     def _parts(self, x: Tensor, y: Tensor, batch: Tensor, clock: PhaseClock) -> Iterable[tuple[Tensor, Tensor]]:
-        if self._generator and self.augmentations > 1:
-            self._generator.manual_seed((self._view_seed + self.step_number) % 2**63)
         for part in batch.split(self.physical_batch_size) if len(batch) else ():
             records, labels = x[part], y[part]
             if self.augmentations > 1:
@@ -256,15 +288,11 @@ class PrivateStep:
         """The sum of :meth:`summarise` as one flat vector (d,)."""
         return torch.cat([total.flatten() for total in self.summarise(x, y)[0]])
 
-    def clipped_sum_norm(self) -> Tensor:
-        return torch.linalg.vector_norm(
-            torch.stack([torch.linalg.vector_norm(p.summed_grad) for p in self.gradients.parameters])
-        )
-
-    def perturb(self) -> None:
-        """``p.grad`` = (clipped sum + noise of deviation σC) / B, noise drawn once for the logical batch."""
+    def perturb(self, owner: int | None = None) -> None:
+        """``p.grad`` = (clipped sum + noise of deviation σC, or the share of it that ``owner`` adds) / B, noise drawn once
+        for the logical batch."""
         if self.noise_std:
-            self.optimizer.add_noise()
+            self.optimizer.add_noise(owner)
         else:
             for p in self.gradients.parameters:
                 p.grad = p.summed_grad
@@ -287,6 +315,8 @@ class PrivateStep:
             ("max_grad_norm of the noise", self.max_grad_norm, optimizer.max_grad_norm),
             ("noise_multiplier", plan.gradient_noise_at(number), optimizer.noise_multiplier),
             ("expected batch size", plan.batch_size, optimizer.expected_batch_size),
+            ("owners of the noise", plan.owners, self.noise.owners),
+            ("owners whose shares make the noise", plan.fewest_owners, self.noise.fewest),
         ):
             if planned != actual:
                 raise MechanismError(
@@ -302,6 +332,26 @@ class PrivateStep:
                 )
         self.check_what_trains()
 
+    def _check_owners(self, batches: Mapping[int, Tensor]) -> None:
+        plan = self.plan
+        strangers = sorted(batches.keys() - set(range(plan.owners)))
+        if strangers or len(batches) < plan.fewest_owners:
+            who = (
+                f"owner {strangers[0]} is none of the {plan.owners}"
+                if strangers
+                else f"{len(batches)} owners take part"
+            )
+            raise MechanismError(
+                f"At step {self.step_number} {who}; the noise that ε is computed from is the shares of {plan.fewest_owners} at least."
+            )
+        if plan.owners > 1:
+            together = torch.cat(list(batches.values()))
+            twice = len(together) - len(together.unique())
+            if twice:
+                raise MechanismError(
+                    f"At step {self.step_number} {twice} records are in the batches of two owners; each would add up to 2 C."
+                )
+
     def check_what_trains(self) -> None:
         """Raises MechanismError where what trains is not what was wrapped."""
         if any(p.requires_grad != trained for p, trained in self._trains):
@@ -316,5 +366,13 @@ def _refuse_unsound(plan: PrivacyPlan) -> None:
     if plan.adaptive and not plan.is_private:
         raise MechanismError("Adaptive clipping without noise would release its count as it is.")
     changes = plan.adaptive or not (plan.clip_schedule.is_constant and plan.noise_schedule.is_constant)
+    if plan.owners > 1 and (plan.adaptive or plan.bands > 1 or plan.rounded):
+        raise MechanismError(
+            f"Noise in shares of {plan.owners} owners is counted for a planned C and independent noise in floating point only."
+        )
     if plan.bands > 1 and changes:
         raise MechanismError(f"Noise correlated over {plan.bands} steps is counted for one constant C and σ only.")
+
+
+def _norm(parts: list[Tensor]) -> Tensor:
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in parts]))

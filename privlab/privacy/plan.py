@@ -56,6 +56,8 @@ class PrivacyPlan:
         bands: b, strategy bands of correlated noise (banded matrix factorisation); 1 is independent noise.
         rounded: whether sum and noise are added on a grid (:mod:`privlab.privacy.rounding`).
         dimension: d, trained parameters; only rounding needs it.
+        owners: n, data owners with a part of the records each, who add the noise in shares.
+        dropouts: owners that may be missing in a step; the shares of the others alone make σ.
     """
 
     records: int
@@ -77,6 +79,13 @@ class PrivacyPlan:
     bands: int = 1
     rounded: bool = False
     dimension: int | None = None
+    owners: int = 1
+    dropouts: int = 0
+
+    @property
+    def fewest_owners(self) -> int:
+        """m = n − dropouts, the owners whose shares make the noise that ε counts."""
+        return self.owners - self.dropouts
 
     @property
     def sample_rate(self) -> float:

@@ -94,6 +94,8 @@ def make_plan(config: RunConfig, records: int, dimension: int | None = None) -> 
         bands=privacy.bands,
         rounded=privacy.protection == "rounded" and privacy.is_private,
         dimension=dimension if privacy.protection == "rounded" else None,
+        owners=config.encryption.sharing_owners,
+        dropouts=config.encryption.tolerated_dropouts,
     )
     if plan.target_epsilon is not None:
         plan = _calibrated(plan)
