@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
 import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def replace_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` (mode 0600), durable before this returns.
+def replace_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
+    """Write ``data``, whole or in pieces, to ``path`` (mode 0600), durable before this returns.
 
     A temporary file in the same folder is written and synced, then takes the place of ``path`` in one step, and the
     folder is synced. Leftovers of writers that were killed are removed first; a path has one writer at a time.
@@ -40,12 +43,39 @@ def create_once(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def _write_part(path: Path, data: bytes) -> Path:
+def overwrite_and_unlink(path: Path) -> None:
+    """Replace what ``path`` holds by random bytes, durably, then remove it; nothing happens where it is gone already.
+
+    The old bytes may survive all the same where the disk or the file system writes elsewhere (SSD, copy on write, snapshot).
+    """
+    try:
+        with open(path, "r+b", buffering=0) as file:
+            file.write(secrets.token_bytes(os.fstat(file.fileno()).st_size))
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return
+    path.unlink()
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def locked(path: Path, *, exclusive: bool) -> Iterator[None]:
+    """Hold the lock file ``path`` (flock), with others or alone. Waits; a process that dies lets go of it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write_part(path: Path, data: bytes | Iterable[bytes | memoryview]) -> Path:
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for piece in (data,) if isinstance(data, bytes) else data:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:

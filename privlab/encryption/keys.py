@@ -1,20 +1,41 @@
-"""Where a wrapping key comes from: a key file in PrivLab's own folder, or a passphrase that is never written down."""
+"""Where a wrapping key comes from: a key file, or a passphrase that is never written down. Named keys: :mod:`.keybook`."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import unicodedata
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NoReturn, Protocol
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from privlab.encryption.files import create_once
 from privlab.encryption.sealing import RAW_KEY, SCRYPT, Lock, SealError
+from privlab.encryption.secret import Secret
 
 KEY_SIZE = 32
 #: scrypt cost: N = 2^17, r = 8, p = 1 takes 128 MiB and about 0.4 s, so guessing passphrases is slow.
 LOG2_N, R, P = 17, 8, 1
+
+
+class Keys(Protocol):
+    """Where a vault gets its wrapping keys."""
+
+    @property
+    def lock(self) -> Lock:
+        """What a file that is sealed now says about its key."""
+
+    def for_sealing(self) -> bytes:
+        """The key that belongs to :attr:`lock`. Raises SealError."""
+
+    def for_opening(self, lock: Lock) -> bytes:
+        """The key of a file sealed earlier. Raises SealError."""
+
+    def held(self, *, sealing: bool) -> AbstractContextManager[None]:
+        """While it lasts, the key is neither rotated nor destroyed; for ``sealing``, one that makes itself is made before."""
 
 
 class KeyFile:
@@ -41,6 +62,10 @@ class KeyFile:
             raise SealError(f"The key file {self.path} is missing, so what it sealed cannot be opened.")
         return self._read()
 
+    @contextmanager
+    def held(self, *, sealing: bool) -> Iterator[None]:
+        yield
+
     def _read(self) -> bytes:
         key = self.path.read_bytes()
         if len(key) != KEY_SIZE:
@@ -62,8 +87,8 @@ class Passphrase:
     def __init__(self, text: str, log2_n: int = LOG2_N):
         if not text:
             raise SealError("The passphrase is empty; give at least one character.")
-        self._secret = unicodedata.normalize("NFC", text).encode("utf-8")
-        self._derived: dict[Lock, bytes] = {}
+        self._secret = Secret(unicodedata.normalize("NFC", text).encode("utf-8"))
+        self._derived: dict[Lock, Secret] = {}
         self.lock = Lock(SCRYPT, log2_n, R, P, os.urandom(16))
 
     def for_sealing(self) -> bytes:
@@ -76,5 +101,15 @@ class Passphrase:
             raise SealError("This file was sealed with a key file, not with a passphrase.")
         if lock not in self._derived:
             kdf = Scrypt(salt=lock.salt, length=KEY_SIZE, n=1 << lock.log2_n, r=lock.r, p=lock.p)
-            self._derived[lock] = kdf.derive(self._secret)
-        return self._derived[lock]
+            self._derived[lock] = Secret(kdf.derive(self._secret.reveal()))
+        return self._derived[lock].reveal()
+
+    @contextmanager
+    def held(self, *, sealing: bool) -> Iterator[None]:
+        yield
+
+    def __repr__(self) -> str:
+        return "Passphrase(…)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A passphrase is not written anywhere, so it cannot be pickled.")

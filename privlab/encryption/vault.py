@@ -7,9 +7,9 @@ from typing import Protocol
 
 from privlab.config import EncryptionConfig
 from privlab.encryption.files import replace_atomically
-from privlab.encryption.keys import KeyFile, Passphrase
-from privlab.encryption.sealing import SealError, is_sealed, seal, unseal
-from privlab.paths import keys_dir
+from privlab.encryption.keybook import DEFAULT, NamedKey
+from privlab.encryption.keys import Keys, Passphrase
+from privlab.encryption.sealing import SealError, is_sealed, sealed_parts, unseal
 
 
 class Vault(Protocol):
@@ -43,26 +43,33 @@ class SealedVault:
             fresh for each file all the same.
     """
 
-    def __init__(self, keys: KeyFile | Passphrase):
+    def __init__(self, keys: Keys):
         self._keys = keys
 
     def write(self, path: Path, data: bytes) -> None:
-        replace_atomically(path, seal(data, self._keys.lock, self._keys.for_sealing()))
+        # Held until the file is in place, so that no rotation takes the key away in between.
+        with self._keys.held(sealing=True):
+            replace_atomically(path, sealed_parts(data, self._keys.lock, self._keys.for_sealing()))
 
     def read(self, path: Path) -> bytes:
-        return unseal(path.read_bytes(), self._keys.for_opening)
+        with self._keys.held(sealing=False):
+            return unseal(path.read_bytes(), self._keys.for_opening)
 
 
 def open_vault(config: EncryptionConfig, passphrase: str | None = None) -> Vault:
-    """The vault that ``config`` asks for. The key file is made in ``keys_dir()`` when something is first sealed.
+    """The vault that ``config`` asks for. The default key file is made in ``keys_dir()`` when something is first sealed.
 
     Raises:
-        SealError: the settings ask for a passphrase and none is given.
+        SealError: the settings ask for a passphrase and none is given, or for a named key that is not there, is kept
+            otherwise than ``encryption.key`` says, or does not open with the passphrase.
     """
     if config.mode == "none":
         return PlainVault()
-    if config.key == "keyfile":
-        return SealedVault(KeyFile(keys_dir() / "privlab.key"))
-    if passphrase is None:
+    secret = Passphrase(passphrase) if config.needs_passphrase and passphrase is not None else None
+    if config.needs_passphrase and secret is None:
         raise SealError("This run is sealed with a passphrase; give the passphrase to go on.")
-    return SealedVault(Passphrase(passphrase))
+    if secret and not config.key_name:
+        return SealedVault(secret)
+    key = NamedKey(config.key_name or DEFAULT, secret)
+    key.check(config.key)
+    return SealedVault(key)
