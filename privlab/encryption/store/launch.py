@@ -61,6 +61,14 @@ def scheme_for(store: str, dimension: int) -> Scheme:
         from privlab.encryption.store.pad import PadScheme
 
         return PadScheme(dimension)
+    if store == "bfv":
+        from privlab.encryption.store.bfv import BfvScheme
+
+        return BfvScheme(dimension)
+    if store == "ckks":
+        from privlab.encryption.store.ckks import CkksScheme
+
+        return CkksScheme(dimension)
     raise StoreError(f"There is no parameter store “{store}”; there are {', '.join(['plain', *_stores()])}.")
 
 

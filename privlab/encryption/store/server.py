@@ -33,6 +33,14 @@ def sum_for(mode: str, public: bytes) -> Sum:
         from privlab.encryption.store.pad import PadSum
 
         return PadSum()
+    if mode == "bfv":
+        from privlab.encryption.store.bfv import BfvSum
+
+        return BfvSum(public)
+    if mode == "ckks":
+        from privlab.encryption.store.ckks import CkksSum
+
+        return CkksSum(public)
     raise StoreError(f"The server knows no mode “{mode}”.")
 
 
