@@ -1,4 +1,6 @@
-"""How soon the Budget page answers: from a key in a field or on a slider to the changed answer in Chromium's DOM.
+"""How soon the Budget page answers: from the change of a field or slider to the changed answer in Chromium's DOM.
+
+A change is what a person does: a key that steps a value, or the last character typed; nothing waits for Enter.
 
 Each displayed answer is then compared with dp-accounting's own ε for the same values. Exits with 1 where one disagrees.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,17 +24,17 @@ from privlab.privacy import steps_for
 from tests.e2e.browser import FLAGS, ensure
 from tests.e2e.lab import Lab, Visitor
 
-ANSWER = '.st-key-answer [data-testid="stMetricValue"]'
-SLID = '.st-key-explorer-answer [data-testid="stMetricValue"]'
+ANSWER = '[data-testid="budget-answer"]'
+SLID = '[data-testid="explorer-answer"]'
 
-#: Notes when the text of ``selector`` first differs after the next key, counted from that key's event.
+#: Notes when the text of ``selector`` first differs after the next change, counted from that change's event.
 _WATCH = """(selector) => {
   const text = () => document.querySelector(selector)?.innerText;
   const before = text();
   window.answered = null;
-  const key = (event) => {
-    if (!["Enter", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"].includes(event.key)) return;
-    document.removeEventListener("keydown", key, true);
+  const changed = (event) => {
+    if (event.key && !event.key.startsWith("Arrow")) return;
+    for (const name of ["keydown", "input"]) document.removeEventListener(name, changed, true);
     const began = performance.now();
     const observer = new MutationObserver(() => {
       const now = text();
@@ -41,7 +44,7 @@ _WATCH = """(selector) => {
     });
     observer.observe(document.body, {subtree: true, childList: true, characterData: true});
   };
-  document.addEventListener("keydown", key, true);
+  for (const name of ["keydown", "input"]) document.addEventListener(name, changed, true);
 }"""
 
 Values = dict[str, float]
@@ -64,26 +67,35 @@ class Bench:
         self.page.wait_for_timeout(self.rest)
         self.visitor.settle()
 
-    def field(self, kind: str, name: str, key: str, text: str | None = None) -> None:
-        """Change field ``name`` by a key, after typing ``text`` if given."""
+    def step(self, kind: str, name: str) -> None:
+        """Raise field ``name`` by one of its steps."""
+        self.page.locator(f".st-key-{name} input").click()
+        self._time(kind, ANSWER, lambda: self.page.keyboard.press("ArrowUp"))
+        self._note()
+
+    def type(self, kind: str, name: str, text: str) -> None:
+        """Type ``text`` into field ``name``, and Enter once the answer has come."""
         box = self.page.locator(f".st-key-{name} input")
         box.click()
-        if text is not None:
-            box.fill(text)
-        self._press(kind, ANSWER, key)
-        self.shown.append(self._case(self._read(ANSWER)))
+        self._time(kind, ANSWER, lambda: box.fill(text))
+        box.press("Enter")
+        self._note()
 
     def slide(self, key: str) -> None:
         """Move the explorer's slider by a key."""
         self.page.locator('[class*="st-key-slider-"] input[type="range"]').focus()
-        self._press("slider key → σ at the same ε", SLID, key)
+        self._time("slider key → σ at the same ε", SLID, lambda: self.page.keyboard.press(key))
+        self.calm()
 
-    def _press(self, kind: str, selector: str, key: str) -> None:
+    def _time(self, kind: str, selector: str, change: Callable[[], None]) -> None:
         self.page.evaluate(_WATCH, selector)
-        self.page.keyboard.press(key)
+        change()
         self.page.wait_for_function("window.answered !== null", timeout=20_000)
         self.times.setdefault(kind, []).append(self.page.evaluate("window.answered"))
+
+    def _note(self) -> None:
         self.calm()
+        self.shown.append(self._case(self._read(ANSWER)))
 
     def _read(self, selector: str) -> float:
         """The exact answer, once it stands in place of its bound."""
@@ -130,17 +142,17 @@ def drive(bench: Bench, url: str, times: int) -> list[tuple[str, Values]]:
     rng = random.Random(0)
     bench.open(f"{url}/budget?find=epsilon&{start}")
     for name in rng.choices(["noise_multiplier", "records", "batch_size", "epochs"], k=times):
-        bench.field("arrow key in a field → ε", name, "ArrowUp")
+        bench.step("arrow key in a field → ε", name)
     bench.open(f"{url}/budget?find=epsilon&{start}")
     # No value comes twice: an answer that stays the same could not be seen to come.
     for number, epochs in enumerate(rng.sample(range(20, 20 + 2 * times), times)):
         name, text = ("epochs", str(epochs)) if number % 2 else ("noise_multiplier", f"{rng.uniform(0.6, 4):.4g}")
-        bench.field("typed value → ε", name, "Enter", text)
+        bench.type("typed value → ε", name, text)
     bench.open(f"{url}/budget?find=noise_multiplier&{start}&epsilon=3.0")
     for _ in range(times):
         budget, batch = f"{rng.uniform(0.5, 8):.4g}", str(rng.randint(64, 8192))
         name, text = rng.choice([("epsilon", budget), ("batch_size", batch)])
-        bench.field("typed value → σ", name, "Enter", text)
+        bench.type("typed value → σ", name, text)
     for unknown, name in (
         ("batch_size", "epochs"),
         ("epochs", "batch_size"),
@@ -150,7 +162,7 @@ def drive(bench: Bench, url: str, times: int) -> list[tuple[str, Values]]:
         bench.open(f"{url}/budget?find={unknown}&{start}&epsilon=1.8")
         values = [8, 9, 10, 11, 12, 13, 14, 16, 17] if name == "epochs" else range(300, 900, 60)
         for value in rng.sample(values, min(len(values), max(1, times // 4))):
-            bench.field("typed value → B, E, N or δ", name, "Enter", str(value))
+            bench.type("typed value → B, E, N or δ", name, str(value))
     found = []
     bench.open(f"{url}/budget?find=noise_multiplier&{start}&epsilon=3.0")
     for number in range(times):

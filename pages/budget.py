@@ -6,9 +6,10 @@ import streamlit as st
 
 from privlab.ui.budget import parts
 from privlab.ui.budget.accountants import accountants
-from privlab.ui.budget.case import Case, Refused, at_first, problems_of, reckon
+from privlab.ui.budget.answer import live_answer
+from privlab.ui.budget.case import Case, Refused, problems_of, reckon
 from privlab.ui.budget.explorer import explorer
-from privlab.ui.budget.form import FIELDS, asked, draw_fields, keep_address, remember, show_answer, show_problems
+from privlab.ui.budget.form import asked, draw_fields, keep_address, remember, show_answer, show_problems
 from privlab.ui.guard import guarded, show_notice
 
 
@@ -19,20 +20,18 @@ def page() -> None:
     left, right = st.columns([2, 3], gap="medium")
     fields = left.container(border=True, key="budget-fields")
     with right, st.container(border=True, height="stretch", key="budget-result"):
-        with st.container(key="answer"):
-            answer = st.empty()
+        place = st.container(key="answer")
         meaning = st.container(key="budget-meaning")
-    # A bound is on the page at once, then the exact answer, then everything else.
     how = {"adjacency": said.adjacency, "accountant": said.accountant}
-    if (first := at_first(said.unknown, said.values, **how)) is not None:
-        parts.large(answer, said.unknown, parts.bound(said.unknown, first))
+    # The answer asks for itself, while the rest of the page is reckoned.
+    with place:
+        live_answer("budget-answer", said.unknown, said.values, **how, size="2.6rem")
     case, problems = None, problems_of({"group_size": said.group_size})
     try:
         case = reckon(said.unknown, said.values, **how)
         remember(case)
     except Refused as error:
         problems |= error.problems
-    parts.large(answer, said.unknown, FIELDS[said.unknown].show(case.answer) if case else "–")
     with fields:
         below = draw_fields(said.unknown)
     show_answer(below, said.unknown, case)

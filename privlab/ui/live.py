@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import streamlit as st
@@ -16,10 +15,11 @@ from privlab.charts.live import X_AXES, Mark, Panel, Tile, settings_line
 from privlab.charts.style import COLOURS, styles
 from privlab.runs.record import Run
 from privlab.ui import served
+from privlab.ui.access import user
 from privlab.ui.signing import sign
 from privlab.ui.stream import MAX_RUNS
 
-_FILES = {"live": "live.js", "css": "live.css", "plotly": "plotly.min.js"}
+_FILES = {"css": "live.css", "plotly": "plotly.min.js"}
 #: Pixels that the page keeps free before the browser has drawn anything: tiles, another row of them, toolbar, gap of the grid.
 _TILES_HEIGHT, _TILE_ROW, _BAR_HEIGHT, _GAP = 154, 126, 40, 12
 #: On a low window (a projector) a single chart gives way to what stands above it, but never below this height, pixels.
@@ -117,7 +117,8 @@ def live_panel(
         key=key,
         data={
             "key": key,
-            "stream": f"{served.stream_path()}?ticket={sign(ids, _user())}",
+            "module": served.url("live.js"),
+            "stream": f"{served.stream_path()}?ticket={sign(ids, user())}",
             "files": {name: served.url(file) for name, file in _FILES.items()},
             "runs": _styled(runs),
             "panels": [panel.to_dict() for panel in panels],
@@ -147,18 +148,13 @@ def _styled(runs: Sequence[LiveRun]) -> list[dict[str, Any]]:
     ]
 
 
-def _user() -> str:
-    """Who looks at the page, where Streamlit's login is in use."""
-    return str(st.user.to_dict().get("email") or "")
-
-
 @cache
 def _component(height: str) -> Any:
     """The component, whose place in the page has the CSS ``height`` from the first paint on, so that nothing jumps."""
     return st.components.v2.component(
         f"privlab_live_{zlib.crc32(height.encode()):x}",
         html=f'<div class="privlab-live" style="min-height: {height}"></div>',
-        js=(resources.files("privlab.ui") / "assets" / "boot.js").read_text("utf-8"),
+        js=served.boot(),
         isolate_styles=False,
     )
 

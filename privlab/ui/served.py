@@ -44,6 +44,12 @@ def url(name: str) -> str:
 
 
 @cache
+def boot() -> str:
+    """The script of every component: it fetches the file that the data name as ``module`` and calls its ``mount``."""
+    return (resources.files("privlab.ui") / "assets" / "boot.js").read_text("utf-8")
+
+
+@cache
 def _files() -> dict[tuple[str, str], Traversable]:
     """Files by (version, name). Our own share one version, because they import each other by relative addresses."""
     folder = resources.files("privlab.ui") / "assets"

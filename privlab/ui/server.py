@@ -18,6 +18,7 @@ from privlab.runs.dispatcher import Dispatcher
 from privlab.runs.store import StoreError
 from privlab.ui import served
 from privlab.ui.access import store
+from privlab.ui.budget.route import answer_route
 from privlab.ui.feed import Feed
 from privlab.ui.stream import stream_route
 
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 #: The main script, which registers the pages.
 MAIN = Path(__file__).with_name("main.py")
 FEED = Feed(store)
-ROUTES = [stream_route(FEED, served.stream_path()), served.asset_route()]
+ROUTES = [stream_route(FEED, served.stream_path()), served.asset_route(), answer_route()]
 
 #: What the first page would otherwise wait for.
 _HEAVY = (

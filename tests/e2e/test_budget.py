@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.e2e.lab import Lab, Visitor
 
-ANSWER = '.st-key-answer [data-testid="stMetricValue"]'
+ANSWER = '[data-testid="budget-answer"]'
 
 
 def fill(visitor: Visitor, name: str, text: str) -> None:
@@ -36,9 +36,26 @@ def test_from_numbers_to_an_answer_and_back_by_its_link(lab: Lab, visitor: Visit
     expect(page.get_by_text("covered by the guarantee")).to_have_count(5)
 
 
+def test_the_answer_comes_while_a_person_types(lab: Lab, visitor: Visitor) -> None:
+    page = visitor.open(f"{lab.url}/budget")
+    expect(page.locator(ANSWER)).to_have_text("1.696")
+    box = page.locator(".st-key-noise_multiplier input")
+    box.fill("2")
+    expect(page.locator(ANSWER)).to_have_text(re.compile(r"^0\.\d+$"))
+    typed = page.locator(ANSWER).inner_text()
+    assert "noise_multiplier=1.1" in page.url  # nothing was entered yet
+    box.fill("")
+    expect(page.locator(ANSWER)).to_have_text("–")
+    box.fill("2")
+    box.press("Enter")
+    visitor.settle()
+    assert "noise_multiplier=2.0" in page.url
+    expect(page.locator(ANSWER)).to_have_text(typed)
+
+
 def test_the_slider_holds_epsilon(lab: Lab, visitor: Visitor) -> None:
     page = visitor.open(f"{lab.url}/budget")
-    sigma = page.locator('.st-key-explorer-answer [data-testid="stMetricValue"]').first
+    sigma = page.get_by_test_id("explorer-answer")
     expect(sigma).to_have_text(re.compile(r"^1\.1"))
     before = float(sigma.inner_text())
     page.locator('.st-key-slider-batch_size input[type="range"]').focus()

@@ -1,1 +1,1 @@
-export default async (component) => (await import(new URL(component.data.files.live, location.origin))).mount(component);
+export default async (component) => (await import(new URL(component.data.module, location.origin))).mount(component);

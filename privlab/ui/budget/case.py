@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
+from threading import Lock
+from typing import Any
+from weakref import WeakValueDictionary
 
 from privlab.privacy import LEAST_NOISE, MOST_EPSILON, MOST_NOISE, OutOfReach, steps_for
 from privlab.privacy.accounting import LEAST_DELTA, epsilon_of
@@ -96,11 +99,31 @@ def at_first(unknown: str, values: Mapping[str, float | None], *, adjacency: str
     given = {name: values[name] for name in UNKNOWNS if name != unknown}
     if accountant != "pld" or problems_of(given):
         return None
-    found = quick_solve(unknown, adjacency=adjacency, **given)
+    found = _at_first(unknown, tuple(given.items()), adjacency)
     return found if math.isfinite(found) else None
 
 
-@lru_cache(maxsize=512)
+def _once(work: Callable[..., Any]) -> Callable[..., Any]:
+    """``work``, cached; who asks what is just being worked on waits for that. The page and its answer ask the same at once."""
+    cached, guard = lru_cache(maxsize=512)(work), Lock()
+    busy: WeakValueDictionary[object, Lock] = WeakValueDictionary()
+
+    @wraps(work)
+    def ask(*asked):
+        with guard:
+            mine = busy.get(asked) or busy.setdefault(asked, Lock())
+        with mine:
+            return cached(*asked)
+
+    return ask
+
+
+@_once
+def _at_first(unknown: str, given: tuple[tuple[str, float], ...], adjacency: str) -> float:
+    return quick_solve(unknown, adjacency=adjacency, **dict(given))
+
+
+@_once
 def _reckon(unknown: str, given: tuple[tuple[str, float], ...], adjacency: str, accountant: str) -> Case:
     known = dict(given)
     try:

@@ -16,7 +16,8 @@ from privlab.privacy.calibration import scale_for
 from privlab.privacy.phases import Phase
 from privlab.privacy.quick import quick_noise
 from privlab.ui.budget import address
-from privlab.ui.budget.case import Case, Refused, at_first, reckon
+from privlab.ui.budget.answer import live_answer
+from privlab.ui.budget.case import Case, Refused, reckon
 from privlab.ui.budget.form import FIELDS, keep_address, take
 from privlab.ui.guard import escape, guarded
 
@@ -50,22 +51,17 @@ def explorer(case: Case) -> None:
     value = _slider(case, slides)
     keep_address()
     follows = _FOLLOWS[slides]
-    with st.container(key="explorer-answer"):
+    with st.container(key="slid"):
         answer, rest = st.columns([1, 3], gap="small")
-    place = answer.empty()
-    slid = value != getattr(case, slides)
-    how = {"adjacency": case.adjacency, "accountant": case.accountant}
-    first = at_first(follows, _values(case, slides, value), **how) if slid else None
-    if first is not None:
-        place.metric(FIELDS[follows].label, f"{'≥' if follows == 'epochs' else '≤'} {FIELDS[follows].show(first)}")
+    values, how = _values(case, slides, value), {"adjacency": case.adjacency, "accountant": case.accountant}
+    with answer:
+        live_answer("explorer-answer", follows, values, **how, options={slides: _options(case, slides)})
     try:
         # Where nothing is slid, the case itself is the answer.
-        point = reckon(follows, _values(case, slides, value), **how) if slid else case
+        point = reckon(follows, values, **how) if value != getattr(case, slides) else case
     except Refused as error:
-        place.metric(FIELDS[follows].label, "–")
         st.error(escape(str(error)))
         return
-    place.metric(FIELDS[follows].label, FIELDS[follows].show(getattr(point, follows)), help=FIELDS[follows].help)
     with rest, st.container(horizontal=True, key="explorer-facts"):
         st.metric("Steps T", f"{point.steps:,}", help="Steps of the training, E · N / B.")
         st.metric(

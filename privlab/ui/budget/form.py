@@ -39,6 +39,10 @@ class Field:
             return f"{value:,}"
         return self.format % (value if self.short == "σ" else up(value, 3 if self.short == "δ" else 4))
 
+    def text(self, value: float | None) -> str:
+        """``value`` as the field shows it."""
+        return "" if value is None else (self.format or "%d") % value
+
 
 FIELDS = {
     "epsilon": Field(

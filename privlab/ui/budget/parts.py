@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from privlab.charts.accountants import Bar, Standing, bars_figure
 from privlab.charts.budget import budget_figure
@@ -28,17 +27,6 @@ _BARE = {"displayModeBar": False}
 _POINTS = 40
 #: Rates of the trade-off curve: dense near both ends and evenly between.
 _RATES = np.unique(np.concatenate([np.logspace(-5, 0, 61), np.linspace(0, 1, 81), [STRICT_RATE]]))
-
-
-def large(place: DeltaGenerator, unknown: str, words: str) -> None:
-    """The number asked for, large, at ``place``, an empty element; drawn anew when a better one is known."""
-    field = FIELDS[unknown]
-    place.metric(field.label, words, help=field.help)
-
-
-def bound(unknown: str, value: float) -> str:
-    """A first answer in words, see :func:`privlab.ui.budget.case.at_first`."""
-    return f"{'≥' if unknown in ('batch_size', 'epochs') else '≤'} {FIELDS[unknown].show(value)}"
 
 
 def facts(case: Case | None) -> None:
