@@ -23,7 +23,8 @@ _EXPLANATIONS = {
     Release.RELEASED: "Follows from the noisy updates or the public settings alone, so the (ε, δ) guarantee covers it.",
     Release.TEST_DATA: "The released model measured on test records, which are treated as public.",
     Release.PRIVATE: "Computed from training records and not covered by the guarantee: do not publish it.",
-    Release.OPERATIONAL: "Time on this machine. It varies with the drawn batches and is not covered by the guarantee.",
+    Release.OPERATIONAL: "Time, traffic and rounding on this machine. They vary with the drawn batches and are not covered "
+    "by the guarantee.",
 }
 
 
@@ -34,7 +35,7 @@ class Metric:
     Attributes:
         key: name in points, CSV and JSON.
         label: name on axes and tiles.
-        unit: ``share`` (0…1, shown as per cent), ``s``, ``records``, or empty.
+        unit: ``share`` (0…1, shown as per cent), ``s``, ``B``, ``records``, or empty.
         better: ``up``, ``down`` or empty where neither is better.
         release: see :class:`Release`.
         help: one sentence in plain words.
@@ -48,10 +49,13 @@ class Metric:
     help: str
 
 
-#: The seven steps of the article, in order; ``time_<phase>`` is the seconds that a training step spends in each.
+#: The seven steps of the article, in order, the first two in more detail where a store keeps the parameters as ciphertext;
+#: ``time_<phase>`` is the seconds that a training step spends in each.
 PHASES: dict[str, str] = {
     "load": "1 load parameters",
+    "decrypt": "1 load: decrypt",
     "encrypt": "2 encrypt parameters",
+    "transfer": "2 encrypt: to and from the server",
     "gradients": "3 per-sample gradients",
     "clip": "4 clip",
     "perturb": "5 perturb",
@@ -140,6 +144,30 @@ METRICS: dict[str, Metric] = {
         *(
             Metric(f"time_{phase}", label, "s", "down", _O, f"Mean seconds per training step spent in “{label}”.")
             for phase, label in PHASES.items()
+        ),
+        Metric(
+            "bytes_sent",
+            "Bytes sent",
+            "B",
+            "down",
+            _O,
+            "Mean bytes that a training step sends to the server of an encrypted store, and to the party that sums under masks.",
+        ),
+        Metric(
+            "bytes_received",
+            "Bytes received",
+            "B",
+            "down",
+            _O,
+            "Mean bytes that a training step receives from the server of an encrypted store, and under masks.",
+        ),
+        Metric(
+            "drift",
+            "Drift of the store",
+            "",
+            "down",
+            _O,
+            "Largest difference of a stored parameter to the same sum of updates in float64.",
         ),
     )
 }

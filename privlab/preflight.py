@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import sys
 from dataclasses import dataclass
@@ -9,12 +10,16 @@ from pathlib import Path
 
 from privlab.config import ConfigError, Problem, RunConfig
 from privlab.data.catalogue import DATASETS, DatasetFacts
+from privlab.encryption import modes
 from privlab.models.catalogue import MODELS, ModelFacts, misfit, parameters
+from privlab.privacy.owners import LEAST_SHARE, share_on_grid
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import make_plan
 
 #: Device files of the drivers that PyTorch's ``cuda`` works with: NVIDIA, NVIDIA under WSL, AMD.
 _CUDA_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+#: Least chance that a step with simulated drop-outs succeeds.
+_LEAST_CHANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,17 @@ def preflight(config: RunConfig) -> Preflight:
             problems.append(Problem("model.name", f"model={model.key} does not fit data set {dataset.key}: {reason}"))
         problems += _augmentation_problems(config, dataset, model)
     problems += _combination_problems(config)
+    problems += _owner_problems(config)
     if reason := _absent(config.performance.device):
         problems.append(Problem("performance.device", reason))
     plan = None
     if dataset:
         try:
             fits = model is not None and not misfit(model.key, dataset.key)
-            plan = make_plan(config, dataset.train_records, parameters(model.key, dataset.key) if fits else 1)
+            dimension = parameters(model.key, dataset.key) if fits else 1
+            problems += _store_problems(config, dimension, dataset.train_records)
+            plan = make_plan(config, dataset.train_records, dimension)
+            problems += _share_problems(config, plan)
         except ConfigError as error:
             problems.extend(error.problems)
     if problems:
@@ -97,6 +106,82 @@ def _combination_problems(config: RunConfig) -> list[Problem]:
             )
         )
     return found
+
+
+def _store_problems(config: RunConfig, dimension: int, records: int) -> list[Problem]:
+    """Why a mode of encryption does not go with the model, the optimiser or the number of owners."""
+    encryption, optimizer = config.encryption, config.training.optimizer
+    if reason := modes.misfit(encryption.mode, dimension, 1, optimizer):
+        return [Problem("encryption.mode", f"mode={encryption.mode}: {reason}")]
+    # Under masks the store gets one update, made from the sum, however many owners there are.
+    contributors = 1 if encryption.masks else encryption.owners
+    if reason := modes.misfit(encryption.mode, dimension, contributors, optimizer):
+        return [Problem("encryption.owners", f"owners={encryption.owners}: {reason}")]
+    if encryption.owners > records:
+        return [
+            Problem("encryption.owners", f"owners={encryption.owners} is more than the {records:,} training records.")
+        ]
+    return []
+
+
+def _owner_problems(config: RunConfig) -> list[Problem]:
+    """Why several owners do not go with other choices."""
+    encryption, privacy, n = config.encryption, config.privacy, config.encryption.sharing_owners
+    if n == 1:
+        return []
+    clashes = {
+        "clipping=adaptive": (
+            privacy.clipping == "adaptive",
+            "the owners would have to sum their counts privately too",
+        ),
+        f"bands={privacy.bands}": (privacy.bands > 1, "only independent noise is made in shares"),
+        "protection=rounded": (privacy.protection == "rounded", "rounded shares do not add up to rounded noise"),
+    }
+    found = [
+        Problem("encryption.owners", f"owners={n} with {what}: {why}; choose one owner, or change the other setting.")
+        for what, (there, why) in clashes.items()
+        if there
+    ]
+    if not encryption.masks:
+        return found
+    most = (n - 1) // 2
+    if encryption.dropouts > most:
+        found.append(
+            Problem(
+                "encryption.dropouts",
+                f"dropouts={encryption.dropouts} is more than {most}: more than half of the {n} owners must stay, or whoever "
+                "sums could play two halves off against each other.",
+            )
+        )
+    elif encryption.dropout_rate:
+        rate, d = encryption.dropout_rate, encryption.dropouts
+        chance = sum(math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(d + 1))
+        if chance < _LEAST_CHANCE:
+            found.append(
+                Problem(
+                    "encryption.dropout_rate",
+                    f"dropout_rate={rate:g} with {n} owners of whom {d} may drop out lets a step succeed once in "
+                    f"{1 / chance:,.0f} tries; it must succeed once in {1 / _LEAST_CHANCE:.0f}.",
+                )
+            )
+    return found
+
+
+def _share_problems(config: RunConfig, plan: PrivacyPlan) -> list[Problem]:
+    """Whether each owner's share of the noise stands out from the grid that it is rounded to."""
+    if plan.owners == 1 or not plan.is_private or plan.rounded or plan.adaptive:
+        return []
+    # Under masks owners send gradients, else updates.
+    steps = share_on_grid(plan, 1.0 if config.encryption.masks else config.training.learning_rate)
+    if steps >= LEAST_SHARE:
+        return []
+    return [
+        Problem(
+            "encryption.owners",
+            f"owners={plan.owners}: each owner's share of the noise is only {steps:.3g} steps of the fixed-point grid long, and "
+            f"rounding would count from {LEAST_SHARE:g} down; take fewer owners, more noise or a larger learning rate.",
+        )
+    ]
 
 
 def _augmentation_problems(config: RunConfig, dataset: DatasetFacts, model: ModelFacts) -> list[Problem]:

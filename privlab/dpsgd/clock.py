@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
 
 import torch
@@ -41,6 +42,14 @@ class PhaseClock:
             now = perf_counter()
             self._totals[phase] += now - self._since
             self._since = now
+
+    def split(self, parts: Mapping[str, float], rest: str) -> None:
+        """The time since the last lap was spent in ``parts``, seconds by phase, and what is left of it in ``rest``."""
+        if self._running:
+            self.lap(rest)
+            for phase, seconds in parts.items():
+                self._totals[phase] += seconds
+                self._totals[rest] -= seconds
 
     def add(self, phase: str, seconds: float) -> None:
         """Time spent in ``phase`` outside a step's laps."""

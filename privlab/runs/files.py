@@ -15,5 +15,5 @@ def checkpoint_path(run_id: str) -> Path:
 
 def weights_path(run: Run) -> Path:
     """The run's released weights: a safetensors file, sealed if its settings say so."""
-    sealed = run.config.encryption.mode == "sealed"
+    sealed = run.config.encryption.is_sealed
     return paths.run_dir(run.id) / ("weights.plab" if sealed else "weights.safetensors")

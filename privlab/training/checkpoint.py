@@ -46,7 +46,9 @@ class Checkpoint:
         optimizer: the optimiser's tensors by parameter name, then by key (``momentum_buffer`` …).
         average: running sums of the weight average by parameter name; empty if off.
         clip: C of the step to come, where it is learnt (a released number); None elsewhere.
-        batch_stream, noise_stream: places in the random streams, as plain values; None in a private run (see above).
+        stored: the parameters as a store keeps them, (d,) float64; None where there is no store.
+        batch_stream, noise_stream: places in the random streams, one or a list of one for each owner; None in a private run
+            (see above).
     """
 
     config: RunConfig
@@ -57,13 +59,16 @@ class Checkpoint:
     optimizer: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
     clip: float | None = None
-    batch_stream: int | None = None
-    noise_stream: int | None = None
+    stored: Tensor | None = None
+    batch_stream: int | list[int] | None = None
+    noise_stream: int | list[int] | None = None
 
     def to_bytes(self) -> bytes:
         """One safetensors file; :meth:`from_bytes` gives back an equal checkpoint."""
         tensors = {f"parameters/{name}": tensor for name, tensor in self.parameters.items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        if self.stored is not None:
+            tensors["stored/vector"] = self.stored
         for name, state in self.optimizer.items():
             tensors |= {f"optimizer/{key}/{name}": tensor for key, tensor in state.items()}
         about = {
@@ -102,6 +107,7 @@ class Checkpoint:
                 parameters=_group(tensors, "parameters"),
                 optimizer=optimizer,
                 average=_group(tensors, "average"),
+                stored=tensors.get("stored/vector"),
                 **{key: about.get(key) for key in _NUMBERS},
             )
         except (SafetensorError, ConfigError, ValueError, KeyError, TypeError) as error:
@@ -138,6 +144,8 @@ class Checkpoint:
             ("data.dataset", self.config.data.dataset, config.data.dataset),
             ("model.name", self.config.model.name, config.model.name),
             ("privacy.randomness", self.config.privacy.randomness, config.privacy.randomness),
+            # Each owner keeps a momentum of its own, or the sum has one.
+            ("a sum by masks", self.config.encryption.masks, config.encryption.masks),
             *(
                 (f"training.{key}", getattr(self.config.training, key), getattr(config.training, key))
                 for key in ("optimizer", "learning_rate", "momentum", "augmentations", "ema_decay", "seed")

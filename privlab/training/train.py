@@ -54,35 +54,38 @@ def train(
         DataMissing: the records are not on this machine.
         MechanismError: clip or noise are not what the plan says.
         AccountingError: dp-accounting finds a larger ε for the plan.
+        StoreError: the store of an encrypted run failed or refused; the last checkpoint can be gone on from.
     """
     checked = preflight(config)
     plan = checked.plan
     if resume:
         resume.require_continuation(config, plan)
     device = choose_device(config.performance.device)
-    spent = _Spent(plan, logged_steps(plan.steps, config.training.curve_points))
-    wish: str | None = None
-
-    def wished() -> bool:
-        nonlocal wish
-        wish = control() if control else None
-        return wish is not None
-
+    wished = _Wish(control)
     try:
         dataset = yield from narrated(
             lambda progress: prepare(load(config.data.dataset), config.model.name, progress), wished
         )
     except Unwanted:
-        yield _ended(wish, resume.step if resume else 0, plan, None)
+        yield _ended(wished.heard, resume.step if resume else 0, plan, None)
         return
     trainer = Trainer(checked, dataset, device)
     yield from _check(trainer)
     if resume:
         trainer.restore(resume)  # 1 load the parameters
-    yield _started(trainer)
-    asked = _ask_others(plan) if plan.is_private else None
+    try:
+        trainer.open_store()  # 2 encrypt them: the store's server holds ciphertext only
+        yield from _steps(trainer, resume.seconds if resume else 0.0, save, wished)
+    finally:
+        trainer.close()
 
-    watch = _Stopwatch(resume.seconds if resume else 0.0)
+
+def _steps(trainer: Trainer, seconds_before: float, save: Save | None, wished: _Wish) -> Iterator[Point | Event]:
+    config, plan = trainer.config, trainer.plan
+    yield _started(trainer)
+    spent = _Spent(plan, logged_steps(plan.steps, config.training.curve_points))
+    asked = _ask_others(plan) if plan.is_private else None
+    watch = _Stopwatch(seconds_before)
     point, finite = None, True
     for step in range(trainer.step + 1, plan.steps + 1):  # 7 repeat 3–6
         logged, last = step in spent, step == plan.steps
@@ -96,7 +99,7 @@ def train(
             began = perf_counter()
             # 2 encrypt them: a sealed vault lets no parameter reach the disk in clear
             save(trainer.checkpoint(seconds))
-            if config.encryption.mode == "sealed":
+            if config.encryption.is_sealed:
                 trainer.clock.add("encrypt", perf_counter() - began)
         metrics |= trainer.clock.take()
         point = Point(step, step * plan.sample_rate, seconds, spent.at(step), metrics)
@@ -109,10 +112,10 @@ def train(
         if finite and "test_loss" not in metrics:
             finite = False
             yield Event("warning", "The test loss is no longer a finite number; a smaller learning rate may help.")
-        if wish:
+        if wished.heard:
             break
         watch.go_on()
-    yield _ended(wish, trainer.step, plan, point)
+    yield _ended(wished.heard, trainer.step, plan, point)
 
 
 def _check(trainer: Trainer) -> Iterator[Event]:
@@ -137,7 +140,7 @@ def _started(trainer: Trainer) -> Event:
     what = f"Resumed after step {before} of {plan.steps}" if before else f"Started: {plan.steps} steps"
     return Event(
         "started",
-        f"{what} on {trainer.device.type}, {trainer.dimension:,} parameters.",
+        f"{what} on {trainer.device.type}, {trainer.dimension:,} parameters{_kept(trainer)}.",
         {
             "device": trainer.device.type,
             "gradient_method": trainer.method,
@@ -146,6 +149,14 @@ def _started(trainer: Trainer) -> Event:
             "plan": plan.to_dict(),
         },
     )
+
+
+def _kept(trainer: Trainer) -> str:
+    encryption = trainer.config.encryption
+    if not encryption.is_store:
+        return ""
+    owners = f", {trainer.plan.owners} data owners simulated in one process" if trainer.plan.owners > 1 else ""
+    return f", which a server process on this machine keeps as ciphertext ({encryption.mode}) without a key{owners}"
 
 
 def _ask_others(plan: PrivacyPlan) -> Future[Opinions]:
@@ -185,6 +196,18 @@ def _evaluated(trainer: Trainer, last: bool) -> dict[str, float]:
     began = perf_counter()
     found = trainer.evaluate(everything=last)
     return found.metrics | {"time_evaluate": perf_counter() - began}
+
+
+class _Wish:
+    """Asks ``control`` whether training should pause or stop, and keeps the last answer."""
+
+    def __init__(self, control: Control | None):
+        self._control = control
+        self.heard: Literal["pause", "stop"] | None = None
+
+    def __call__(self) -> bool:
+        self.heard = self._control() if self._control else None
+        return self.heard is not None
 
 
 class _Spent:

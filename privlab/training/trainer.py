@@ -14,12 +14,15 @@ from privlab.dpsgd.randomness import coins
 from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler
 from privlab.dpsgd.selfcheck import SelfCheck, self_check
 from privlab.dpsgd.step import PrivateStep
+from privlab.encryption.store import open_store
 from privlab.models.build import build
 from privlab.preflight import Preflight
 from privlab.training.average import WeightAverage, corrected
 from privlab.training.checkpoint import Checkpoint, CheckpointError
 from privlab.training.evaluate import SUBSET, Evaluation, evaluate
+from privlab.training.handover import Handover, flat_parameters
 from privlab.training.optimizers import AdamCorrected, optimizer_for
+from privlab.training.owners import OwnersSampler
 
 
 class Trainer:
@@ -46,11 +49,22 @@ class Trainer:
         self._trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         privacy, training = config.privacy, config.training
         self._keeps_streams = privacy.randomness == "reproducible"
-        self._noise = noise_source(privacy.randomness, privacy.protection, plan.bands, device, training.seed)
-        flips = coins(privacy.randomness, training.seed)
-        if plan.bands > 1:
+        self._noise = noise_source(
+            privacy.randomness,
+            privacy.protection,
+            plan.bands,
+            device,
+            training.seed,
+            plan.owners,
+            plan.fewest_owners,
+        )
+        if plan.owners > 1:
+            self._sampler = OwnersSampler(plan, privacy.randomness, training.seed)
+        elif plan.bands > 1:
+            flips = coins(privacy.randomness, training.seed)
             self._sampler = CyclicSampler(plan.records, plan.batch_size, plan.bands, flips)
         else:
+            flips = coins(privacy.randomness, training.seed)
             self._sampler = PoissonSampler(plan.records, plan.sample_rate, flips)
         self.method = checked.gradient_method
         self._optimizer = optimizer_for(self._trained.values(), training)
@@ -68,6 +82,8 @@ class Trainer:
         decay = training.ema_decay
         self._average = WeightAverage(self._trained, decay) if decay else None
         self._diagnostics = Diagnostics(plan, self._step.dimension)
+        self._handover = Handover(self._trained, config, plan) if config.encryption.is_store else None
+        self._put: Tensor | None = None
         self.clock = PhaseClock(device)
         self.step = 0
 
@@ -80,26 +96,67 @@ class Trainer:
         """Check clip and noise on test records. Raises MechanismError."""
         return self_check(self._step, self._test_x, self._test_y)
 
+    def open_store(self) -> None:
+        """Start the parameter store of the settings, if they name one, with the parameters as they are now.
+
+        Call after :meth:`restore`, and :meth:`close` at the end.
+
+        Raises:
+            StoreError: it cannot be started, or cannot hold the parameters.
+        """
+        if self._handover:
+            vector = flat_parameters(self._trained) if self._put is None else self._put.numpy()
+            store = open_store(self.config.encryption.mode, self.dimension, owners=self._handover.contributors)
+            self._handover.begin(store, vector, self.step)
+
+    def close(self) -> None:
+        """End the parameter store, if there is one."""
+        if self._handover:
+            self._handover.close()
+
     def advance(self, watch: bool) -> None:
         """Do the next logical batch; ``watch`` says that a point follows."""
         self.clock.begin(watch)
-        batch = torch.from_numpy(self._sampler.draw()).to(self.device)
-        self.clock.lap("repeat")
-        if isinstance(self._optimizer, AdamCorrected):
-            self._optimizer.noise_variance = (self._step.noise_std / self.plan.batch_size) ** 2
-        report = self._step.run(self._x, self._y, batch, self.clock, watch)
+        noise_variance = (self._step.noise_std / self.plan.batch_size) ** 2
+        if self._handover:
+            self._advance_store(self._handover, noise_variance, watch)
+        else:
+            batch = torch.from_numpy(self._sampler.draw()).to(self.device)
+            self.clock.lap("repeat")
+            if isinstance(self._optimizer, AdamCorrected):
+                self._optimizer.noise_variance = noise_variance
+            report = self._step.run(self._x, self._y, batch, self.clock, watch)
+            self._diagnostics.add(report)
         if self._average:
             self._average.update()
             self.clock.lap("update")
-        self._diagnostics.add(report)
         self.step += 1
 
+    def _advance_store(self, handover: Handover, noise_variance: float, watch: bool) -> None:
+        step = self.step + 1
+        handover.open(self.clock)
+        several = self.plan.owners > 1
+        drawn = self._sampler.draw(handover.absent(step)) if several else {0: self._sampler.draw()}
+        batches = {owner: torch.from_numpy(batch).to(self.device) for owner, batch in drawn.items()}
+        self.clock.lap("repeat")
+
+        def deliver(owner: int) -> None:
+            handover.deliver(owner, step, noise_variance, self.clock)
+
+        report = self._step.run_owners(self._x, self._y, batches, self.clock, deliver, watch)
+        self._diagnostics.add(report)
+        handover.commit(step, self.clock, noise_variance)
+        if watch or self._average:
+            handover.open(self.clock)
+
     def diagnostics(self) -> dict[str, float]:
-        """Private diagnostics since the last call."""
-        return self._diagnostics.collect()
+        """Private diagnostics since the last call, and what the store has cost."""
+        store = self._handover.metrics() if self._handover else {}
+        return self._diagnostics.collect() | store
 
     def evaluate(self, everything: bool) -> Evaluation:
         """Measure the released weights on all test records, or on the first 2,000."""
+        self._refresh()
         decay, weights = self.config.training.ema_decay, None
         if self._average:
             weights = corrected(self._average.sums, decay, self.step)
@@ -107,19 +164,25 @@ class Trainer:
 
     def checkpoint(self, seconds: float) -> Checkpoint:
         """A copy of the state, on the CPU. Call between steps only."""
+        self._refresh()
         state = self._optimizer.state
+        if self._handover:
+            optimizer = self._handover.optimizer_state()
+        else:
+            optimizer = {
+                name: {key: t for key, t in state[p].items() if isinstance(t, Tensor)}
+                for name, p in self._trained.items()
+                if p in state
+            }
         return Checkpoint(
             config=self.config,
             plan=self.plan,
             step=self.step,
             seconds=seconds,
             parameters={name: _copy(t) for name, t in self.model.state_dict().items()},
-            optimizer={
-                name: {key: _copy(t) for key, t in state[p].items() if isinstance(t, Tensor)}
-                for name, p in self._trained.items()
-                if p in state
-            },
+            optimizer={name: {key: _copy(t) for key, t in held.items()} for name, held in optimizer.items()},
             average={name: _copy(t) for name, t in self._average.sums.items()} if self._average else {},
+            stored=torch.from_numpy(self._handover.stored.copy()) if self._handover else None,
             clip=self._step.clip_state,
             batch_stream=self._sampler.state if self._keeps_streams else None,
             noise_stream=self._noise.state if self._keeps_streams else None,
@@ -136,15 +199,20 @@ class Trainer:
             self.model.load_state_dict(checkpoint.parameters)
         except RuntimeError as error:
             raise CheckpointError(f"The checkpoint does not fit the model: {error}") from None
-        fresh = self._optimizer.state_dict()
-        states = {i: checkpoint.optimizer[name] for i, name in enumerate(self._trained) if name in checkpoint.optimizer}
-        self._optimizer.load_state_dict({"state": states, "param_groups": fresh["param_groups"]})
+        if self._handover:
+            self._handover.load_optimizer_state(checkpoint.optimizer)
+            self._put = checkpoint.stored
+        else:
+            fresh = self._optimizer.state_dict()
+            names = enumerate(self._trained)
+            states = {i: checkpoint.optimizer[name] for i, name in names if name in checkpoint.optimizer}
+            self._optimizer.load_state_dict({"state": states, "param_groups": fresh["param_groups"]})
         if self._average:
             for name, total in self._average.sums.items():
                 total.copy_(checkpoint.average[name])
         if self._keeps_streams:
             places = (checkpoint.batch_stream, checkpoint.noise_stream)
-            if not all(isinstance(place, int) for place in places):
+            if not all(isinstance(place, int | list) for place in places):
                 raise CheckpointError(
                     "The checkpoint lacks its places in this version's random streams; clone the run."
                 )
@@ -152,6 +220,11 @@ class Trainer:
             self._noise.state = checkpoint.noise_stream
         self._step.go_on_from(checkpoint.step, checkpoint.clip)
         self._sampler.step = self.step = checkpoint.step
+
+    def _refresh(self) -> None:
+        """Give the model what the store holds."""
+        if self._handover:
+            self._handover.open()
 
 
 def _copy(tensor: Tensor) -> Tensor:

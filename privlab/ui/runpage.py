@@ -28,7 +28,9 @@ _EVERY = 3
 
 _DONE_IN_STEP = {
     "load": "Read the present parameters.",
+    "decrypt": "Check and decrypt what the store's server sent.",
     "encrypt": "Seal the checkpoint, so that no parameter reaches the disk in clear.",
+    "transfer": "Send ciphertext to the store's server, and wait for its sum.",
     "gradients": "One gradient for each record of the batch.",
     "clip": "Shorten each to at most C.",
     "perturb": "Add Gaussian noise with standard deviation σ·C to the sum.",
@@ -121,8 +123,13 @@ def steps_of_algorithm(run: Run) -> None:
 
 
 def _what_happens(phase: str, run: Run) -> str:
-    if phase == "encrypt" and run.config.encryption.mode == "none":
+    encryption = run.config.encryption
+    if phase == "encrypt" and not encryption.is_sealed:
         return "Nothing: encryption is off."
+    if phase in ("decrypt", "transfer") and not encryption.is_store:
+        return "Nothing: no server keeps the parameters."
+    if phase == "encrypt" and encryption.is_store:
+        return "Encrypt each owner's update, and seal the checkpoint."
     if phase == "clip" and run.plan.max_grad_norm is None:
         return "Nothing: clipping is off."
     if phase == "perturb" and not run.plan.noise_multiplier:
@@ -204,7 +211,7 @@ def exports(run: Run) -> None:
             st.download_button(label, make, file_name=name, mime=mime, on_click="ignore", key=f"download-{name}")
         weights = weights_path(run)
         if weights.exists():
-            sealed = run.config.encryption.mode == "sealed"
+            sealed = run.config.encryption.is_sealed
             st.download_button(
                 "Weights, sealed" if sealed else "Weights, safetensors",
                 weights.read_bytes,
