@@ -67,10 +67,10 @@ class KeyFile:
         yield
 
     def _read(self) -> bytes:
-        key = self.path.read_bytes()
-        if len(key) != KEY_SIZE:
-            raise SealError(f"The key file {self.path} holds {len(key)} bytes; a key has exactly {KEY_SIZE}.")
-        return key
+        key = Secret(self.path.read_bytes())
+        if key.size != KEY_SIZE:
+            raise SealError(f"The key file {self.path} holds {key.size} bytes; a key has exactly {KEY_SIZE}.")
+        return key.reveal()
 
 
 class Passphrase:

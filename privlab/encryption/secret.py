@@ -20,6 +20,11 @@ class Secret:
     def reveal(self) -> bytes:
         return self._held
 
+    @property
+    def size(self) -> int:
+        """How many bytes."""
+        return len(self._held)
+
     def __repr__(self) -> str:
         return "Secret(…)"
 

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
+import random
 import struct
 
 import pytest
 
-from privlab.encryption.sealing import CHUNK, HEADER_SIZE, RAW_KEY, SCRYPT, Lock, SealError, seal, unseal
+from privlab.encryption.keys import Passphrase
+from privlab.encryption.sealing import (
+    CHUNK,
+    HEADER_SIZE,
+    NAMED,
+    RAW_KEY,
+    SCRYPT,
+    Lock,
+    SealError,
+    lock_of,
+    rewrap,
+    seal,
+    sealed_parts,
+    unseal,
+)
 
 KEY = bytes(range(32))
 LOCK = Lock(RAW_KEY)
@@ -128,3 +143,110 @@ def test_unknown_kind_of_key_is_refused() -> None:
     sealed[8] = 7
     with pytest.raises(SealError, match="key kind 7"):
         opened(bytes(sealed))
+
+
+#: Files written by version 1 of the format and by this one: KEY, and the passphrase “correct horse” at N = 2^10.
+VERSION_1 = bytes.fromhex(
+    "505249564c41420100000000000000000000000000000000000000002216cb8ef442c8fd5e66bc25078b1142d9103c808e35195565d8dc02d3"
+    "5a91de9480a240e953fce6a51b9faa098a7db6a3b52e193e09ba30f48fb40b9b123bd91ae32ff5627823db8bb41faf4b5c6fc0dd742ac88203"
+    "6e3888ccf048c5738c7011da6cfaf34e"
+)
+VERSION_1_PASSPHRASE = bytes.fromhex(
+    "505249564c414201010a08017f32559495c85aa5dd9679b1ddfb2068b839fa2aeb0d10b30d27dc449a0f9914eecaca2f043c8e569ef9aba007"
+    "61da3080f0db0e4c42570c6f90925983e2f179c613db200046381c5297a6b5ef9c504d061c757f302ebcc30b49c4c10726a0b662497985e485"
+    "118bc3ae23c33fc8e97ace33a83420d3"
+)
+VERSION_2 = bytes.fromhex(
+    "505249564c4142020000000000000000000000000000000000000000cc01d864250b2cc057c1163b7f8d7ac92cc0aabe21b6ac4855dc9eaa22"
+    "0e052eeef415bb9996cf931ef427a30fe04721fda0c26b813189f5b04a26f11bc615c90e960a29526f7fd5e95113bd754c29b137318d0cb810"
+    "b80c50459dbab7a8238fb1af8d64e2a3"
+)
+
+
+def test_files_of_every_version_still_open() -> None:
+    assert opened(VERSION_1) == b"sealed by version 1"
+    assert unseal(VERSION_1_PASSPHRASE, Passphrase("correct horse").for_opening) == b"sealed by version 1"
+    assert opened(VERSION_2) == b"sealed by version 2"
+
+
+def test_a_file_is_not_taken_for_one_of_another_version() -> None:
+    for sealed in (VERSION_1, VERSION_2):
+        other = sealed[:7] + bytes([3 - sealed[7]]) + sealed[8:]
+        with pytest.raises(SealError, match="does not open this file"):
+            opened(other)
+
+
+@pytest.mark.parametrize("version", [0, 3, 255])
+def test_a_header_from_the_future_is_refused_by_its_version(version: int) -> None:
+    with pytest.raises(SealError, match=rf"format version {version}; this PrivLab reads versions 1 to 2"):
+        opened(VERSION_2[:7] + bytes([version]) + VERSION_2[8:])
+
+
+def test_every_other_value_of_every_header_byte_is_refused() -> None:
+    for sealed in (VERSION_1, VERSION_2):
+        changed = bytearray(sealed)
+        for at in range(HEADER_SIZE):
+            for value in range(256):
+                changed[at] = value
+                if value != sealed[at]:
+                    with pytest.raises(SealError):
+                        opened(bytes(changed))
+            changed[at] = sealed[at]
+
+
+def test_flipped_bytes_anywhere_in_a_large_file_are_refused() -> None:
+    """5,000 positions, another set at each run, and both sides of every border between chunks."""
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    sealed = seal(os.urandom(CHUNK + 100_000), LOCK, KEY)
+    ends = [HEADER_SIZE, HEADER_SIZE + CHUNK + TAG, len(sealed)]
+    borders = [at for end in ends for at in (end - TAG - 1, end - TAG, end - 1, end) if HEADER_SIZE <= at < len(sealed)]
+    changed = bytearray(sealed)
+    refused = 0
+    for at in (*draw.sample(range(HEADER_SIZE, len(sealed)), 5_000), *borders):
+        changed[at] ^= draw.randrange(1, 256)
+        with pytest.raises(SealError, match="changed or cut off"):
+            opened(changed)
+        changed[at] = sealed[at]
+        refused += 1
+    assert refused == 5_000 + len(borders)
+    assert len(opened(changed)) == CHUNK + 100_000
+
+
+def test_the_pieces_are_the_file() -> None:
+    data = os.urandom(2 * CHUNK + 5)
+    pieces = [bytes(piece) for piece in sealed_parts(data, LOCK, KEY)]
+    assert [len(piece) for piece in pieces] == [HEADER_SIZE, CHUNK + TAG, CHUNK + TAG, 5 + TAG]
+    assert opened(b"".join(pieces)) == data
+
+
+def test_another_key_in_front_leaves_the_chunks_as_they_are(three_chunks: bytes) -> None:
+    lock, key = Lock(NAMED, salt=bytes(range(16))), bytes(reversed(range(32)))
+    changed = b"".join(rewrap(three_chunks, lambda _: KEY, lock, key))
+    assert changed[HEADER_SIZE:] == three_chunks[HEADER_SIZE:]
+    assert lock_of(changed[:HEADER_SIZE]) == lock
+    assert opened(changed, key) == opened(three_chunks)
+    with pytest.raises(SealError, match="named key does not open this file"):
+        opened(changed)
+    # Damage is not made good on the way.
+    damaged = bytearray(three_chunks)
+    damaged[-1] ^= 1
+    with pytest.raises(SealError, match="changed or cut off"):
+        opened(b"".join(rewrap(bytes(damaged), lambda _: KEY, lock, key)), key)
+
+
+def test_a_wrapped_key_of_another_file_does_not_fit(three_chunks: bytes) -> None:
+    other = seal(os.urandom(2 * CHUNK + 100), LOCK, KEY)
+    with pytest.raises(SealError):
+        opened(other[:HEADER_SIZE] + three_chunks[HEADER_SIZE:])
+    # Prefix and wrapped data key are bound to each other by the header.
+    with pytest.raises(SealError, match="header was changed"):
+        opened(three_chunks[:35] + other[35:HEADER_SIZE] + three_chunks[HEADER_SIZE:])
+
+
+def test_a_file_of_version_1_is_sealed_anew_when_its_key_changes() -> None:
+    lock, key = Lock(NAMED, salt=bytes(range(16))), bytes(reversed(range(32)))
+    changed = b"".join(bytes(piece) for piece in rewrap(VERSION_1, lambda _: KEY, lock, key))
+    assert changed[HEADER_SIZE:] != VERSION_1[HEADER_SIZE:]
+    assert opened(changed, key) == b"sealed by version 1"

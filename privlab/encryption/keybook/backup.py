@@ -12,6 +12,7 @@ from privlab.encryption.keybook.entry import DEFAULT, FIRST, Keybook, KeyEntry, 
 from privlab.encryption.keybook.sources import Material, check_keyring
 from privlab.encryption.keys import KEY_SIZE, Passphrase
 from privlab.encryption.sealing import SealError, seal, unseal
+from privlab.encryption.secret import Secret
 
 FORMAT = "privlab-key-backup-1"
 
@@ -29,8 +30,12 @@ def export_key(name: str, backup: Passphrase, *, book: Keybook | None = None) ->
         entry = book.get(name)
         _ = entry.current
         material = Material(entry, book.folder)
-        kept = {each.id: base64.b64encode(material.raw(each)).decode() for each in entry.generations}
-    content = {"format": FORMAT, "key": to_record(replace(entry, folder="", doomed=())), "material": kept}
+        kept = {each.id: material.raw(each) for each in entry.generations}
+    content = {
+        "format": FORMAT,
+        "key": to_record(replace(entry, folder="", doomed=())),
+        "material": {name: base64.b64encode(each.reveal()).decode() for name, each in kept.items()},
+    }
     return seal(json.dumps(content).encode(), backup.lock, backup.for_sealing())
 
 
@@ -86,15 +91,20 @@ def import_key(
     return entry
 
 
-def _read(data: bytes, backup: Passphrase) -> tuple[KeyEntry, dict[str, bytes]]:
+def _read(data: bytes, backup: Passphrase) -> tuple[KeyEntry, dict[str, Secret]]:
     """The key in a backup and what is kept of each generation. Raises SealError."""
-    content = json.loads(unseal(data, backup.for_opening))
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SealError("This sealed file is no backup of a key, or one of a newer PrivLab.")
-    entry = from_record(content["key"], "The backup's key")
-    kept = {name: base64.b64decode(text) for name, text in content["material"].items()}
+    try:
+        content = json.loads(unseal(data, backup.for_opening))
+        kept = {name: Secret(base64.b64decode(text)) for name, text in content.pop("material").items()}
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise SealError("This sealed file is no backup of a key.") from None
+    if content.get("format") != FORMAT:
+        raise SealError(
+            f"The backup has format {content.get('format')!r}; this PrivLab reads {FORMAT!r}. Update PrivLab."
+        )
+    entry = from_record(content.get("key"), "The backup's key")
     if set(kept) != {each.id for each in entry.generations} or not kept:
         raise SealError("The backup's key is damaged: material is missing.")
-    if entry.source != "passphrase" and any(len(each) != KEY_SIZE for each in kept.values()):
+    if entry.source != "passphrase" and any(each.size != KEY_SIZE for each in kept.values()):
         raise SealError(f"The backup's key is damaged: a key has exactly {KEY_SIZE} bytes.")
     return entry, kept

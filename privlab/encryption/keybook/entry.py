@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,10 +120,17 @@ class Keybook:
             raise SealError(f"The key “{name}” was destroyed on {day(gone.time)}; what it sealed cannot be opened.")
         raise SealError(f"There is no key “{name}” in {self.folder}. Create it, or import a backup of it.")
 
+    def readable(self) -> list[KeyEntry]:
+        """Every key whose entry is whole, so that a damaged one takes no other with it."""
+        found = []
+        for name in self.names():
+            with suppress(SealError):
+                found.append(self.find(name))
+        return [entry for entry in found if entry]
+
     def owner_of(self, generation_id: str) -> KeyEntry | None:
-        """The key that has this generation. Raises SealError for a damaged entry."""
-        entries = (self.find(name) for name in self.names())
-        return next((e for e in entries if e and any(g.id == generation_id for g in e.generations)), None)
+        """The key that has this generation."""
+        return next((e for e in self.readable() if any(g.id == generation_id for g in e.generations)), None)
 
     def save(self, entry: KeyEntry) -> None:
         """Write ``entry``, durable on return. Only under :meth:`alone`."""

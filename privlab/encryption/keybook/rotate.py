@@ -165,12 +165,12 @@ class _Work:
             def find(lock: Lock) -> bytes:
                 return keys[id_of(lock)].reveal()
 
-            lock, key = entry.current.lock, keys[entry.current.id].reveal()
+            lock, key = entry.current.lock, keys[entry.current.id]
             pieces: Iterable[bytes | memoryview]
             if self.fresh_data_keys:
-                pieces = sealed_parts(unseal(sealed, find), lock, key)
+                pieces = sealed_parts(unseal(sealed, find), lock, key.reveal())
             else:
-                pieces = rewrap(sealed, find, lock, key)
+                pieces = rewrap(sealed, find, lock, key.reveal())
             replace_atomically(path, pieces)
 
     def _drop(self, entry: KeyEntry, material: Material) -> None:

@@ -33,11 +33,12 @@ class Material:
     def put(self, generation: Generation, key: Secret) -> None:
         """Keep ``key``, durable on return. Raises SealError, OSError."""
         if self._entry.source == "keyring":
-            _keyring_call("set_password", generation.material, key.reveal().hex())
+            _keyring_call("set_password", generation.material, key)
         elif self._entry.source == "passphrase":
             secret = self._needed()
-            bound = bytes.fromhex(generation.id) + key.reveal()
-            replace_atomically(self._folder / generation.material, seal(bound, secret.lock, secret.for_sealing()))
+            bound = Secret(bytes.fromhex(generation.id) + key.reveal())
+            sealed = seal(bound.reveal(), secret.lock, secret.for_sealing())
+            replace_atomically(self._folder / generation.material, sealed)
         else:
             replace_atomically(self._folder / generation.material, key.reveal())
 
@@ -50,34 +51,34 @@ class Material:
             return Secret(KeyFile(path).for_opening(Lock(RAW_KEY)))
         secret = self._needed()
         try:
-            bound = unseal(path.read_bytes(), secret.for_opening)
+            bound = Secret(unseal(path.read_bytes(), secret.for_opening))
         except FileNotFoundError:
             raise SealError(f"The file {path} of the key “{self._entry.name}” is missing.") from None
         except SealError:
             raise SealError(
                 f"The passphrase does not open the key “{self._entry.name}”: it is the wrong one, or {path.name} was changed."
             ) from None
-        if len(bound) != 16 + KEY_SIZE or bound[:16].hex() != generation.id:
+        if bound.size != 16 + KEY_SIZE or bound.reveal()[:16].hex() != generation.id:
             raise SealError(f"The file {path} holds another key than “{self._entry.name}” needs.")
-        return Secret(bound[16:])
+        return Secret(bound.reveal()[16:])
 
-    def raw(self, generation: Generation) -> bytes:
+    def raw(self, generation: Generation) -> Secret:
         """What is kept, as it is kept: for a backup."""
         if self._entry.source == "keyring":
-            return self._from_keyring(generation).reveal()
+            return self._from_keyring(generation)
         try:
-            return (self._folder / generation.material).read_bytes()
+            return Secret((self._folder / generation.material).read_bytes())
         except FileNotFoundError:
             raise SealError(
                 f"The file {self._folder / generation.material} of the key “{self._entry.name}” is missing."
             ) from None
 
-    def put_raw(self, generation: Generation, kept: bytes) -> None:
+    def put_raw(self, generation: Generation, kept: Secret) -> None:
         """Keep again what :meth:`raw` gave."""
         if self._entry.source == "keyring":
-            _keyring_call("set_password", generation.material, kept.hex())
+            _keyring_call("set_password", generation.material, kept)
         else:
-            replace_atomically(self._folder / generation.material, kept)
+            replace_atomically(self._folder / generation.material, kept.reveal())
 
     def destroy(self, material: str) -> None:
         """Overwrite and remove; nothing happens where it is gone already. Raises SealError where it cannot be reached."""
@@ -108,13 +109,9 @@ class Material:
                 f"The OS keyring has no entry {_SERVICE} / {generation.material}, so what the key “{self._entry.name}” sealed "
                 "cannot be opened."
             )
-        try:
-            key = bytes.fromhex(kept)
-        except ValueError:
-            key = b""
-        if len(key) != KEY_SIZE:
+        if kept.size != KEY_SIZE:
             raise SealError(f"The OS keyring's entry {_SERVICE} / {generation.material} is not a key.")
-        return Secret(key)
+        return kept
 
     def _needed(self) -> Passphrase:
         if self._passphrase is None:
@@ -127,13 +124,20 @@ def check_keyring() -> None:
     _backend()
 
 
-def _keyring_call(what: str, account: str, *more: str) -> Any:
+def _keyring_call(what: str, account: str, key: Secret | None = None) -> Secret | None:
+    """Ask the keyring; what it gives out comes as a secret, empty where it is no hexadecimal number."""
     backend = _backend()
     try:
-        return getattr(backend, what)(_SERVICE, account, *more)
+        given = getattr(backend, what)(_SERVICE, account, *([key.reveal().hex()] if key else []))
     except Exception as error:
         # Backends raise errors of their own; one of them might show what it was given.
         raise SealError(f"The OS keyring refused: {type(error).__name__}. Unlock it and try again.") from None
+    if given is None:
+        return None
+    try:
+        return Secret(bytes.fromhex(given))
+    except ValueError:
+        return Secret(b"")
 
 
 def _backend() -> Any:

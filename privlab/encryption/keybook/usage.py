@@ -29,7 +29,7 @@ class Usage:
 def usage(book: Keybook | None = None, folders: Sequence[Path] | None = None) -> Usage:
     """Every sealed file below ``folders`` (by default the runs folder); only headers are read, nothing is opened."""
     book = book or Keybook()
-    entries = [entry for name in book.names() if (entry := book.find(name))]
+    entries = book.readable()
     owners = {generation.id: entry.name for entry in entries for generation in entry.generations}
     found = Usage({entry.name: [] for entry in entries})
     for path, lock in sealed_files(folders):
