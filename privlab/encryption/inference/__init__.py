@@ -1,0 +1,1 @@
+"""Classification of records that stay encrypted: the server has the model and sees ciphertext."""

@@ -1,0 +1,71 @@
+"""What both parties of an encrypted classification must know: sizes of the layers, layouts, and the scheme's parameters. All public."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from privlab.encryption.inference.layers import NotEncryptable
+from privlab.encryption.inference.packing import Layout, first_layout, next_layout
+
+#: (N, sizes of the primes, scale) for one layer, two with a square between (3 levels), two with a polynomial of degree 7 (5 levels).
+#: The inner primes match the scale; each sum is within what 128-bit security allows for N (109 bits at 4096, 218 at 8192).
+_LINEAR = (4096, (40, 29, 40), 29)
+_WIDE_LINEAR = (8192, (40, 29, 40), 29)
+_SQUARE = (8192, (54, 36, 36, 36, 54), 36)
+_TANH = (8192, (41, 27, 27, 27, 27, 27, 41), 27)
+#: Largest absolute value of an input.
+MOST_INPUT = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An encrypted classification before there are keys.
+
+    Attributes:
+        sizes: inputs, units of the hidden layer if there is one, classes.
+        activation: "tanh" or "square" for two layers, None for one.
+    """
+
+    sizes: tuple[int, ...]
+    activation: str | None
+
+    @property
+    def choice(self) -> tuple[int, tuple[int, ...], int]:
+        """(N, sizes of the primes in bits, scale in bits)."""
+        if self.activation is None:
+            outputs_and_inputs = self.sizes[-1] * 2 + self.sizes[0]
+            return _LINEAR if outputs_and_inputs <= _LINEAR[0] // 2 else _WIDE_LINEAR
+        return _TANH if self.activation == "tanh" else _SQUARE
+
+    @property
+    def levels(self) -> int:
+        return len(self.choice[1]) - 2
+
+    @cached_property
+    def layouts(self) -> tuple[Layout, ...]:
+        """One for each layer.
+
+        Raises:
+            NotEncryptable: too many inputs for a ciphertext.
+        """
+        slots = self.choice[0] // 2
+        try:
+            found = [first_layout(self.sizes[1], self.sizes[0], slots)]
+        except ValueError as error:
+            raise NotEncryptable(f"The model is too wide for encrypted inference: {error}") from None
+        for outputs in self.sizes[2:]:
+            found.append(next_layout(outputs, found[-1]))
+        return tuple(found)
+
+    @property
+    def rotations(self) -> tuple[int, ...]:
+        """Rotations for which the computing party needs keys."""
+        return tuple(sorted(set().union(*(layout.rotations for layout in self.layouts))))
+
+    def to_dict(self) -> dict:
+        return {"sizes": list(self.sizes), "activation": self.activation}
+
+    @classmethod
+    def from_dict(cls, given: dict) -> Plan:
+        return cls(tuple(given["sizes"]), given["activation"])

@@ -1,0 +1,4 @@
+"""Names that both ends of an encrypted classification use."""
+
+PURPOSE = "privlab encrypted inference 1"
+RECORD, RESULT = "record", "result"
