@@ -12,6 +12,7 @@ long, it costs nothing all the same: docs/encryption.md, "Several data owners", 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from privlab.privacy.accounting import LEAST_NOISE, epsilon_curve
 from privlab.privacy.plan import PrivacyPlan
@@ -49,6 +50,7 @@ def epsilon_alone(plan: PrivacyPlan, step: int) -> float:
     return _with_less(plan, plan.fewest_owners**-0.5, step)
 
 
+@lru_cache(maxsize=256)
 def _with_less(plan: PrivacyPlan, factor: float, step: int) -> float:
     if plan.noise_multiplier * factor < LEAST_NOISE:
         return float("inf")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from privlab import __version__
 from privlab.config.schedule import Schedule
 from privlab.metrics import METRICS, Release
+from privlab.privacy.owners import epsilon_against, epsilon_alone
 from privlab.privacy.plan import PrivacyPlan
 from privlab.runs.ledger import Ledger
 from privlab.runs.record import Run, RunEvent, Status
@@ -113,6 +114,11 @@ def _conditions(run: Run, events: Sequence[RunEvent], ledger: Ledger | None) -> 
             "The noise comes from PyTorch's generator, which is not cryptographic: the claim holds if nobody can work out "
             "its state from what is published. Choose private randomness to drop this condition."
         )
+    if run.plan.owners > 1 and run.plan.is_private:
+        found.append(
+            f"It holds against everybody who is none of the {run.plan.owners} data owners. An owner knows its own share of the "
+            f"noise, so for the other owners' records {_against_owners(run)}. Add noise to lower these."
+        )
     if _newest(events, "sensitivity") is None:
         found.append(
             "No passed self-check of clip and noise is on record. The claim holds if the mechanism does what its plan says; "
@@ -177,6 +183,8 @@ def _headline(run: Run, void: bool) -> str:
     reached = f"ε = {run.epsilon:.4g} at δ = {plan.delta:g}, after step {run.step:,} of {run.steps:,}."
     if run.config.privacy.randomness == "reproducible":
         return f"Reproducible, not private. Fresh randomness would give {reached}"
+    if plan.owners > 1:
+        reached = f"{reached[:-1]}, against everybody who is no owner."
     return f"No guarantee is claimed. The plan would have given {reached}" if void else reached
 
 
@@ -198,6 +206,7 @@ def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void
         ),
         Field("unit", "Unit of privacy", "one training record", "A person with several records is protected less."),
         Field("records", "Records N", f"{plan.records:,}", "Treated as public."),
+        Field("owners", "Data owners", _owners(run), "Who holds records, clips them and adds noise."),
         Field("sampler_used", "Sampler used", sampled),
         Field("sampler_accounted", "Sampler accounted", counted),
         Field("sample_rate", "Sampling rate q", f"{plan.sample_rate:.6g}"),
@@ -232,6 +241,39 @@ _RELEASED = (
     "the parameters after every step and all that follows from them and from public data, such as the weights and results on "
     "the test records, which are assumed to be public"
 )
+
+
+def _owners(run: Run) -> str:
+    plan, encryption = run.plan, run.config.encryption
+    if plan.owners == 1:
+        return "one, who sees all records"
+    seen = (
+        "masks that cancel hide each owner's numbers from whoever adds them up (assumed to follow the protocol)"
+        if encryption.masks
+        else "the store's server adds ciphertexts; owners share its key, so that one of them together with the server reads "
+        "another's updates"
+    )
+    out = f", of whom {plan.dropouts} may drop out of a step" if plan.dropouts else ""
+    return (
+        f"{plan.owners}{out}, simulated on one machine: each has its own part of the records and adds noise of deviation "
+        f"σC/√{plan.fewest_owners} to its own clipped sum; {seen}"
+    )
+
+
+def _against_owners(run: Run) -> str:
+    """ε against owners who pool what they know. While a run trains, that of all planned steps: it need be found once only."""
+    plan = run.plan
+    step = run.step if run.status.is_over and run.step else plan.steps
+    found = [f"ε = {_bound(epsilon_against(plan, 1, step))} against one owner"]
+    if plan.owners > 2:
+        found.append(f"ε = {_bound(epsilon_against(plan, plan.owners - 1, step))} against all others together")
+    if not run.config.encryption.masks:
+        found.append(f"ε = {_bound(epsilon_alone(plan, step))} against one owner together with the store's server")
+    return f"{', '.join(found)}, after step {step:,}"
+
+
+def _bound(epsilon: float) -> str:
+    return _rounded_up(epsilon) if math.isfinite(epsilon) else "∞"
 
 
 def _adjacency(plan: PrivacyPlan) -> str:
