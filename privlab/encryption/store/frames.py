@@ -4,9 +4,10 @@ Layout, numbers big-endian::
 
     magic "PS" 2 | protocol 1 | 0 1 | header length 4 | body length 4 | CRC-32 of the 12 bytes before 4 | header | nonce 12 | body | tag 16
 
-The header is JSON; it is readable on the way but cannot be changed, since it is the associated data of the body's AES-256-GCM under a key
-that is fresh for each connection. So a chunk that is flipped, cut, swapped, or moved to another run, owner or revision fails. The CRC only
-makes a damaged length fail at once, where it would leave the reader waiting. What is inside the body is ciphertext again: this
+The header is JSON: mode, run, owner, revision, chunk and count. It is readable on the way but cannot be changed, since it is associated
+data of the body's AES-256-GCM under a key that is fresh for each connection; so are the direction and the frame's number in it. A chunk that
+is flipped, cut, swapped, replayed, sent back, or moved to another run, owner or revision fails. The CRC only makes a damaged
+length fail at once, where it would leave the reader waiting. What is inside the body is ciphertext again: this
 layer protects it on the way, and the scheme protects it from the server.
 """
 
@@ -33,6 +34,7 @@ MOST_HEADER, MOST_BODY = 1 << 12, 8 << 20
 _MAGIC = b"PS"
 _LENGTHS = struct.Struct(">2sBBII")
 _CHECK = struct.Struct(">I")
+_NUMBER = struct.Struct(">Q")
 _PREAMBLE = _LENGTHS.size + _CHECK.size
 _NONCE, _TAG = 12, 16
 
@@ -45,8 +47,9 @@ class LinkDown(StoreError):
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame as it came: the header's bytes and the sealed body."""
+    """A frame as it came: its place in the connection, the header's bytes and the sealed body."""
 
+    number: int
     header: memoryview
     body: memoryview
 
@@ -60,15 +63,17 @@ class Link:
     Args:
         connection: a connected stream socket; its timeout is the longest wait for the other side.
         key: 32 bytes that both ends share, used for this connection alone.
+        is_server: which end this is.
     """
 
-    def __init__(self, connection: socket.socket, key: bytes):
+    def __init__(self, connection: socket.socket, key: bytes, is_server: bool = False):
         self._socket, self._cipher = connection, AESGCM(key)
         self.sent = self.received = 0
         self.frames_sent = self.frames_received = 0
+        self._to, self._from = (b"c", b"s") if is_server else (b"s", b"c")
 
     def pack(self, header: Header, body: bytes | memoryview = b"") -> bytearray:
-        """A sealed frame, ready to be sent."""
+        """A sealed frame, to be sent next."""
         text = json.dumps(header, separators=(",", ":")).encode("utf-8")
         sealed = _NONCE + len(body) + _TAG
         frame = bytearray(_PREAMBLE + len(text) + sealed)
@@ -78,7 +83,8 @@ class Link:
         frame[_PREAMBLE:start] = text
         nonce = os.urandom(_NONCE)
         frame[start : start + _NONCE] = nonce
-        self._cipher.encrypt_into(nonce, body, text, memoryview(frame)[start + _NONCE :])
+        bound = text + self._to + _NUMBER.pack(self.frames_sent + 1)
+        self._cipher.encrypt_into(nonce, body, bound, memoryview(frame)[start + _NONCE :])
         return frame
 
     def transmit(self, frame: bytearray) -> None:
@@ -111,15 +117,16 @@ class Link:
             )
         data = memoryview(self._read(header_size + body_size))
         self.frames_received += 1
-        return Frame(data[:header_size], data[header_size:])
+        return Frame(self.frames_received, data[:header_size], data[header_size:])
 
     def unpack(self, frame: Frame) -> tuple[Header, bytes]:
         """Header and body of a frame. Raises StoreError for one that was changed or does not belong to this connection."""
+        bound = bytes(frame.header) + self._from + _NUMBER.pack(frame.number)
         try:
-            body = self._cipher.decrypt(bytes(frame.body[:_NONCE]), frame.body[_NONCE:], frame.header)
+            body = self._cipher.decrypt(bytes(frame.body[:_NONCE]), frame.body[_NONCE:], bound)
         except InvalidTag:
             raise StoreError(
-                "A message fails its authentication: it was changed on the way, or sealed with another key."
+                "A message fails its authentication: it was changed, swapped or replayed on the way, or sealed with another key."
             ) from None
         return json.loads(bytes(frame.header)), body
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import resource
 import socket
 import ssl
@@ -199,7 +200,8 @@ def serve_child(descriptor: int) -> None:
     key = sys.stdin.buffer.read(KEY_SIZE)
     if len(key) != KEY_SIZE:
         raise SystemExit("the store server got no key for its connection")
-    Session(Link(socket.socket(fileno=descriptor), key)).serve()
+    Session(Link(socket.socket(fileno=descriptor), key, is_server=True)).serve()
+    os._exit(0)  # nothing to clean up: freeing a large state piece by piece would keep the client waiting
 
 
 def serve_network(address: tuple[str, int], certificates: Path) -> None:
@@ -225,7 +227,7 @@ def _serve_peer(connection: socket.socket, peer: tuple, context: ssl.SSLContext)
         print(f"{peer[0]} was turned away: {error}", file=sys.stderr, flush=True)
         connection.close()
         return
-    Session(Link(secure, key)).serve()
+    Session(Link(secure, key, is_server=True)).serve()
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
