@@ -111,9 +111,9 @@ class Fault:
 def noise_halved(patch: pytest.MonkeyPatch) -> None:
     sound = _NoisyOptimizer.add_noise
 
-    def add_noise(self: _NoisyOptimizer) -> None:
+    def add_noise(self: _NoisyOptimizer, owner: int | None = None) -> None:
         source, self.source = self.source, _Scaled(self.source, 0.5)
-        sound(self)
+        sound(self, owner)
         self.source = source
 
     patch.setattr(_NoisyOptimizer, "add_noise", add_noise)
@@ -130,8 +130,8 @@ class _Scaled:
 def last_layer_without_noise(patch: pytest.MonkeyPatch) -> None:
     sound = _NoisyOptimizer.add_noise
 
-    def add_noise(self: _NoisyOptimizer) -> None:
-        sound(self)
+    def add_noise(self: _NoisyOptimizer, owner: int | None = None) -> None:
+        sound(self, owner)
         *_, last = self.params
         last.grad = last.summed_grad.clone()
 
@@ -245,9 +245,9 @@ def per_layer_noise_of_one_layer(patch: pytest.MonkeyPatch) -> None:
     """Noise σ·C/√L, as if each layer were released by itself and the others did not count."""
     sound = _NoisyOptimizer.add_noise
 
-    def add_noise(self: _NoisyOptimizer) -> None:
+    def add_noise(self: _NoisyOptimizer, owner: int | None = None) -> None:
         source, self.source = self.source, _Scaled(self.source, 4**-0.5)
-        sound(self)
+        sound(self, owner)
         self.source = source
 
     patch.setattr(_NoisyOptimizer, "add_noise", add_noise)
@@ -462,7 +462,7 @@ def test_noise_again_at_each_chunk_of_a_step_shows() -> None:
     step = make()
     sound = step.perturb
 
-    def perturb(self: PrivateStep) -> None:
+    def perturb(self: PrivateStep, owner: int | None = None) -> None:
         sound()
         for p, noisy in zip(
             self.gradients.parameters,
