@@ -13,7 +13,7 @@ from privlab.encryption.inference.packing import Layout, first_layout, next_layo
 _LINEAR = (4096, (40, 29, 40), 29)
 _WIDE_LINEAR = (8192, (40, 29, 40), 29)
 _SQUARE = (8192, (54, 36, 36, 36, 54), 36)
-_TANH = (8192, (41, 27, 27, 27, 27, 27, 41), 27)
+_TANH = (8192, (39, 28, 28, 28, 28, 28, 39), 28)
 #: Largest absolute value of an input.
 MOST_INPUT = 1.0
 
