@@ -1,4 +1,4 @@
-"""The same library from a shell: ``python -m privlab train | runs | show | export | epsilon | noise | data``."""
+"""The same library from a shell: ``python -m privlab train | runs | show | export | epsilon | noise | data | keys``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from privlab import __version__
 from privlab.cli.budget import add_budget_commands
 from privlab.cli.data import fetch_data, list_data
 from privlab.cli.inspect import KINDS, export_run, list_runs, show_run
+from privlab.cli.keys import add_key_commands
 from privlab.cli.training import train_run
 from privlab.cli.verify import verify_bundle
 from privlab.config import ConfigError, preset_names
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(act=verify_bundle)
 
     add_budget_commands(commands)
+    add_key_commands(commands)
 
     data = commands.add_parser("data", help="data sets").add_subparsers(required=True, metavar="command")
     data.add_parser("list", help="what there is and whether it is here").set_defaults(act=list_data)

@@ -2,6 +2,6 @@
 
 from privlab.encryption.keys import KeyFile, Passphrase
 from privlab.encryption.sealing import SealError
-from privlab.encryption.vault import PlainVault, SealedVault, Vault, open_vault
+from privlab.encryption.vault import PlainVault, SealedVault, Vault, check_key, open_vault
 
-__all__ = ["KeyFile", "Passphrase", "PlainVault", "SealError", "SealedVault", "Vault", "open_vault"]
+__all__ = ["KeyFile", "Passphrase", "PlainVault", "SealError", "SealedVault", "Vault", "check_key", "open_vault"]

@@ -73,3 +73,13 @@ def open_vault(config: EncryptionConfig, passphrase: str | None = None) -> Vault
     key = NamedKey(config.key_name or DEFAULT, secret)
     key.check(config.key)
     return SealedVault(key)
+
+
+def check_key(config: EncryptionConfig) -> None:
+    """Refuse settings whose key is not there or is kept otherwise than they say, before a run is made. Opens nothing.
+
+    Raises:
+        SealError: which key, and what to do.
+    """
+    if config.mode != "none" and (config.key_name or config.key != "passphrase"):
+        NamedKey(config.key_name or DEFAULT).check(config.key)

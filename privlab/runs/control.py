@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from privlab.config import ConfigError, RunConfig
+from privlab.encryption import SealError, check_key
 from privlab.preflight import Preflight, preflight
 from privlab.privacy import MOST_NOISE
 from privlab.runs import passphrases
@@ -65,11 +66,11 @@ def launch(
 
     Raises:
         ConfigError: settings that :func:`preflight` refuses; nothing is stored.
-        RunActionError: a passphrase is needed and was not given.
+        RunActionError: a passphrase is needed and was not given, or the key that the settings name is not there.
         StoreError: the store cannot hold it.
     """
     plan = preflight(config).plan
-    _check_passphrase(config, passphrase)
+    _check_key(config, passphrase)
     run_id = new_id()
     # Kept before the run is visible: the dispatcher may take it from the queue at once.
     if passphrase:
@@ -142,7 +143,7 @@ def resume(store: Store, run_id: str, *, passphrase: str | None = None) -> Run:
     def act(run: Run) -> Run:
         if run.status.is_active:
             return store.request(run_id, None)
-        _check_passphrase(run.config, passphrase)
+        _check_key(run.config, passphrase)
         return _queue(store, run, passphrase, "resumed", f"Resumed; goes on from step {run.step}.")
 
     return _act(store, run_id, "resume", act)
@@ -167,7 +168,7 @@ def extend(store: Store, run_id: str, epochs: int, *, passphrase: str | None = N
     """
 
     def act(run: Run) -> Run:
-        _check_passphrase(run.config, passphrase)
+        _check_key(run.config, passphrase)
         longer = extension(run, epochs)
         say = (
             f"Extended by {epochs} epochs to {longer.config.training.epochs} ({longer.plan.steps} steps) "
@@ -209,7 +210,7 @@ def raise_noise(store: Store, run_id: str, noise_multiplier: float, *, passphras
     """
 
     def act(run: Run) -> Run:
-        _check_passphrase(run.config, passphrase)
+        _check_key(run.config, passphrase)
         noisier = with_more_noise(run, noise_multiplier)
         say = (
             f"σ raised from {run.plan.noise_multiplier_at(run.step):.5g} to {noise_multiplier:.5g} from step {run.step + 1} on; "
@@ -281,7 +282,11 @@ def _queue(store: Store, run: Run, passphrase: str | None, kind: str, say: str, 
         raise
 
 
-def _check_passphrase(config: RunConfig, passphrase: str | None) -> None:
+def _check_key(config: RunConfig, passphrase: str | None) -> None:
+    try:
+        check_key(config.encryption)
+    except SealError as error:
+        raise RunActionError(str(error)) from None
     if config.encryption.needs_passphrase and not passphrase:
         raise RunActionError("This run is sealed with a passphrase, which is never stored: enter it to start the run.")
 

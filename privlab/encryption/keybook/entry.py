@@ -133,8 +133,8 @@ class Keybook:
         return next((e for e in self.readable() if any(g.id == generation_id for g in e.generations)), None)
 
     def save(self, entry: KeyEntry) -> None:
-        """Write ``entry``, durable on return. Only under :meth:`alone`."""
-        replace_atomically(self._path(entry.name), json.dumps(to_record(entry), indent=1).encode())
+        """Write ``entry``, durable on return. Only under :meth:`alone`. Raises SealError: no room, no permission …"""
+        write(self._path(entry.name), json.dumps(to_record(entry), indent=1).encode())
 
     def forget(self, name: str) -> None:
         """Drop the entry; its material must be gone already. Only under :meth:`alone`."""
@@ -153,14 +153,14 @@ class Keybook:
             known = self.gone()
             ids = {each.id for each in known}
             known += [Gone(each.id, name, how, time.time()) for each in generations if each.id not in ids]
-            replace_atomically(self.folder / ".gone.json", json.dumps([asdict(each) for each in known]).encode())
+            write(self.folder / ".gone.json", json.dumps([asdict(each) for each in known]).encode())
 
     def note_back(self, entry: KeyEntry) -> None:
         """Forget that the generations of ``entry`` were gone: a backup brought them back."""
         with locked(self.folder / ".gone.lock", exclusive=True):
             ids = {each.id for each in entry.generations}
             kept = [asdict(each) for each in self.gone() if each.id not in ids]
-            replace_atomically(self.folder / ".gone.json", json.dumps(kept).encode())
+            write(self.folder / ".gone.json", json.dumps(kept).encode())
 
     @contextmanager
     def shared(self, name: str) -> Iterator[None]:
@@ -226,6 +226,14 @@ def from_record(raw: Any, where: str) -> KeyEntry:
     if entry.source not in SOURCES or any(Path(name).name != name or not name for name in names):
         raise SealError(f"{where} is damaged; restore it from a backup.")
     return entry
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace ``path``, durable on return. Raises SealError in place of OSError."""
+    try:
+        replace_atomically(path, data)
+    except OSError as error:
+        raise SealError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def day(moment: float) -> str:

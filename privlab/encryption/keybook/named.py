@@ -36,7 +36,7 @@ class NamedKey:
         raise TypeError("A key is not written anywhere, so it cannot be pickled.")
 
     def check(self, source: str) -> None:
-        """See that the key can be used as settings say: ``encryption.key=source``.
+        """See that the key can be used as settings say: ``encryption.key=source``. A passphrase is tried if one was given.
 
         Raises:
             SealError: no such key, a key that asks for a passphrase where ``source`` does not (or the reverse), or a passphrase
@@ -50,8 +50,9 @@ class NamedKey:
                 f"The key “{self._name}” is kept as {entry.source}, and the settings say encryption.key={source}; "
                 f"set encryption.key={entry.source}."
             )
-        if entry.source == "passphrase":
-            self._key_of(entry, entry.current.id)
+        current = entry.current
+        if entry.source == "passphrase" and self._passphrase is not None:
+            self._key_of(entry, current.id)
 
     @property
     def lock(self) -> Lock:

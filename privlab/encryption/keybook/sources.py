@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from privlab.encryption.files import overwrite_and_unlink, replace_atomically
-from privlab.encryption.keybook.entry import Generation, KeyEntry
+from privlab.encryption.files import overwrite_and_unlink
+from privlab.encryption.keybook.entry import Generation, KeyEntry, write
 from privlab.encryption.keys import KEY_SIZE, KeyFile, Passphrase
 from privlab.encryption.sealing import RAW_KEY, Lock, SealError, seal, unseal
 from privlab.encryption.secret import Secret
@@ -31,16 +31,16 @@ class Material:
         self._passphrase = passphrase
 
     def put(self, generation: Generation, key: Secret) -> None:
-        """Keep ``key``, durable on return. Raises SealError, OSError."""
+        """Keep ``key``, durable on return. Raises SealError."""
         if self._entry.source == "keyring":
             _keyring_call("set_password", generation.material, key)
         elif self._entry.source == "passphrase":
             secret = self._needed()
             bound = Secret(bytes.fromhex(generation.id) + key.reveal())
             sealed = seal(bound.reveal(), secret.lock, secret.for_sealing())
-            replace_atomically(self._folder / generation.material, sealed)
+            write(self._folder / generation.material, sealed)
         else:
-            replace_atomically(self._folder / generation.material, key.reveal())
+            write(self._folder / generation.material, key.reveal())
 
     def get(self, generation: Generation) -> Secret:
         """The 32 bytes. Raises SealError: missing, damaged, or a wrong passphrase."""
@@ -78,7 +78,7 @@ class Material:
         if self._entry.source == "keyring":
             _keyring_call("set_password", generation.material, kept)
         else:
-            replace_atomically(self._folder / generation.material, kept.reveal())
+            write(self._folder / generation.material, kept.reveal())
 
     def destroy(self, material: str) -> None:
         """Overwrite and remove; nothing happens where it is gone already. Raises SealError where it cannot be reached."""

@@ -1,0 +1,52 @@
+"""Which runs a key opens: files say which key they need, the store says whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from privlab import paths
+from privlab.encryption.keybook import DEFAULT
+from privlab.runs.record import Run, Status
+from privlab.runs.store import Store
+
+
+@dataclass(frozen=True)
+class KeyUse:
+    """What depends on a key.
+
+    Attributes:
+        runs: runs of the store that have sealed files of it; deleted ones too, until they are removed.
+        waiting: runs without a sealed file yet whose settings name it, and which may still start.
+        others: sealed files of it that belong to no run of this store.
+    """
+
+    runs: tuple[Run, ...]
+    waiting: tuple[Run, ...]
+    others: tuple[Path, ...]
+
+
+def key_use(store: Store, name: str, files: Iterable[Path]) -> KeyUse:
+    """Whose the sealed ``files`` of the key ``name`` are. Raises StoreError."""
+    known = {run.id: run for run in store.list(deleted=None)}
+    home = paths.runs_dir()
+    owners: dict[Path, str] = {
+        path: path.relative_to(home).parts[0] if path.is_relative_to(home) else "" for path in files
+    }
+    runs = {run_id: known[run_id] for run_id in owners.values() if run_id in known}
+    over = (Status.FINISHED, Status.FAILED)
+    waiting = [
+        run
+        for run in known.values()
+        if run.id not in runs and run.deleted is None and run.status not in over and key_of(run) == name
+    ]
+    return KeyUse(tuple(runs.values()), tuple(waiting), tuple(p for p, run_id in owners.items() if run_id not in known))
+
+
+def key_of(run: Run) -> str | None:
+    """Name of the key that the run's settings ask for; None where there is none, or a passphrase opens the files directly."""
+    given = run.config.encryption
+    if given.mode == "none" or (given.key == "passphrase" and not given.key_name):
+        return None
+    return given.key_name or DEFAULT
