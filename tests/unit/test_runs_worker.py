@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +15,16 @@ from safetensors import safe_open
 
 from privlab.config import load_preset
 from privlab.dpsgd.guards import MechanismError
+from privlab.encryption.sealing import is_sealed
 from privlab.metrics import Point
+from privlab.privacy import logged_steps
 from privlab.reports import claim
 from privlab.runs import control, files
 from privlab.runs.ledger import ledger
 from privlab.runs.record import Reason, Run, Status
 from privlab.runs.store import Store
 from privlab.runs.worker import work
+from privlab.training import trainer
 from privlab.training.checkpoint import Checkpoint
 from privlab.training.events import Event
 from privlab.training.train import train
@@ -308,3 +312,28 @@ def test_a_failed_check_voids_the_claim(store: Store, released: bool) -> None:
     assert (said.verdict, said.epsilon) == ("void", None)
     assert "The noise is 0.5 × σ·C." in " ".join(said.reasons)
     assert [each.run_id for each in ledger(store, "digits").unprotected] == [run.id] * released
+
+
+def test_a_run_whose_store_dies_fails_with_the_reason_and_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CONFIG.replace(encryption__mode="pad", encryption__owners=2)
+    run = control.launch(store, config)
+    opened = []
+    sound = trainer.open_store
+    monkeypatch.setattr(trainer, "open_store", lambda *a, **k: opened.append(sound(*a, **k)) or opened[-1])
+
+    def kill_server(item: Point | Event) -> None:
+        if isinstance(item, Point) and len(store.points(run.id)) == 2:
+            os.kill(opened[0].server_pid, signal.SIGKILL)
+
+    failed = go(store, run, on_item=kill_server)
+    assert failed.status is Status.FAILED and "server" in failed.error and "Traceback" not in failed.error
+    assert len(store.points(run.id)) == 2 and files.checkpoint_path(run.id).read_bytes().startswith(b"PRIVLAB")
+    control.resume(store, run.id)
+    done = go(store, run)
+    assert (done.status, done.error) == (Status.FINISHED, None)
+    assert files.weights_path(run).suffix == ".plab" and is_sealed(files.weights_path(run).read_bytes())
+    assert [p.step for p in store.points(run.id)] == list(logged_steps(run.steps, 4))
+    verdict = claim(done, store.events(run.id))
+    assert verdict.verdict == "conditional" and "none of the 2 data owners" in verdict.reasons[0]
