@@ -179,6 +179,9 @@ class EncryptedStore:
                 frame = self._link.fetch()
             with self._clock("decrypt"):
                 header, body = self._link.unpack(frame)
+            if header["kind"] == "error" and header.get("last"):
+                with self._watching():
+                    raise LinkDown(header["message"])
             if header["to"] >= first:
                 if header["kind"] == "error":
                     raise Refusal(header["message"])

@@ -13,6 +13,7 @@ layer protects it on the way, and the scheme protects it from the server.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -30,6 +31,8 @@ PROTOCOL = 1
 KEY_SIZE = 32
 #: Most bytes of a header and of a body: ours have some hundred bytes and 2.1 MB at most.
 MOST_HEADER, MOST_BODY = 1 << 12, 8 << 20
+#: Longest silence while waiting for the other side to read why the connection ends.
+LINGER_SECONDS = 2.0
 
 _MAGIC = b"PS"
 _LENGTHS = struct.Struct(">2sBBII")
@@ -132,6 +135,14 @@ class Link:
 
     def receive(self) -> tuple[Header, bytes]:
         return self.unpack(self.fetch())
+
+    def linger(self) -> None:
+        """Take what is still on the way until the other side ends: closing at once would wipe out what it was told last."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.settimeout(LINGER_SECONDS)
+            while self._socket.recv(1 << 16):
+                pass
 
     def close(self) -> None:
         self._socket.close()

@@ -67,16 +67,20 @@ class Session:
     def serve(self) -> None:
         """Answer until the connection ends."""
         try:
-            self._greet()
+            if not self._greet():
+                self._link.linger()
+                return
             while True:
                 self._answer()
         except LinkDown as end:
             with contextlib.suppress(StoreError):  # tells a client that is still there why
-                self._fail(StoreError(f"The store server ended the connection: {end}."))
+                self._reply({"kind": "error", "message": f"its server could not go on, since {end}", "last": True})
+                self._link.linger()
         finally:
             self._link.close()
 
-    def _greet(self) -> None:
+    def _greet(self) -> bool:
+        """Whether the client and what it asks for can be served."""
         header, public = self._link.receive()
         try:
             if header.get("kind") != "hello":
@@ -95,8 +99,9 @@ class Session:
             self._sum = sum_for(self._mode, public)
         except StoreError as error:
             self._fail(error)
-            raise LinkDown("the greeting was refused") from None
+            return False
         self._reply({"kind": "ok"})
+        return True
 
     def _answer(self) -> None:
         frame = self._link.fetch()
@@ -133,6 +138,8 @@ class Session:
 
     def _chunk(self, header: Header, body: bytes) -> None:
         named = {key: header[key] for key in ("run", "owner", "revision")} | {"kind": header["what"]}
+        if header["chunk"] == 0:  # whatever came before without an end is over
+            self._incoming = self._refusal = None
         if self._incoming is None:
             self._incoming = Incoming(named["kind"], named["run"], named["owner"], named["revision"])
             if named["kind"] == "put":
