@@ -9,6 +9,10 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+#: Bytes written before the disk is asked to begin with them.
+_AHEAD = 2 << 20
 
 
 def replace_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
@@ -74,14 +78,28 @@ def _write_part(path: Path, data: bytes | Iterable[bytes | memoryview]) -> Path:
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
-            for piece in (data,) if isinstance(data, bytes) else data:
-                file.write(piece)
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                _write_pieces(file, data)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     return part
+
+
+def _write_pieces(file: BinaryIO, pieces: Iterable[bytes | memoryview]) -> None:
+    """Let the disk work on what is written while the next pieces are made, which is what makes sealing cost little time."""
+    begun = written = 0
+    for piece in pieces:
+        written += file.write(piece)
+        if written - begun >= _AHEAD and hasattr(os, "posix_fadvise"):
+            file.flush()
+            # Linux begins to write the pages out and returns; the promise is still kept by fsync.
+            os.posix_fadvise(file.fileno(), begun, written - begun, os.POSIX_FADV_DONTNEED)
+            begun = written
 
 
 def _sync_folder(folder: Path) -> None:

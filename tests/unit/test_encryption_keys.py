@@ -9,6 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 
@@ -448,6 +449,38 @@ def test_a_system_without_a_safe_keyring_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "keyring", FakeKeyring(priority=0.5))
     with pytest.raises(SealError, match=r"chose fake of priority 0\.5"):
         create_key("lab", "keyring")
+
+
+def test_the_real_package_keeps_and_deletes_a_key(home: Path) -> None:
+    """With a backend of our own, since a machine that runs tests seldom has one."""
+    import keyring
+    from keyring.backend import KeyringBackend
+
+    class Memory(KeyringBackend):
+        priority = 1
+        kept: ClassVar[dict[tuple[str, str], str]] = {}
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return self.kept.get((service, username))
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            self.kept[service, username] = password
+
+        def delete_password(self, service: str, username: str) -> None:
+            del self.kept[service, username]
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(Memory())
+    try:
+        entry = create_key("lab", "keyring")
+        vault("lab").write(run_file(home, "a"), b"secret")
+        rotate_key("lab")
+        assert vault("lab").read(run_file(home, "a")) == b"secret"
+        assert list(Memory.kept) != [("PrivLab", entry.current.material)] and len(Memory.kept) == 1
+        destroy_key("lab")
+        assert not Memory.kept
+    finally:
+        keyring.set_keyring(before)
 
 
 def test_what_is_in_the_runs_folder_is_told_apart(home: Path) -> None:
