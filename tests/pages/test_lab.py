@@ -31,6 +31,8 @@ def test_every_setting_has_a_widget(visit) -> None:
     look()
     for path, value in (
         ("encryption.mode", "sealed"),
+        ("encryption.mode", "pad"),
+        ("encryption.aggregation", "masks"),
         ("privacy.clipping", "automatic"),
         ("privacy.clip_schedule", "step"),
         ("privacy.clip_schedule", "custom"),
