@@ -11,7 +11,7 @@ from privlab.cli.passphrase import read_passphrase
 from privlab.config import ConfigError
 from privlab.encryption import Passphrase, keybook
 from privlab.encryption.files import replace_atomically
-from privlab.runs.keyuse import KeyUse, key_use
+from privlab.runs.keyuse import KeyUse, key_uses
 from privlab.runs.store import Store
 
 
@@ -88,9 +88,10 @@ def create_key(given: argparse.Namespace) -> int:
 
 def list_keys(given: argparse.Namespace) -> int:
     """One line a key, the default one first."""
-    store = Store()
-    for info in keybook.list_keys():
-        use = key_use(store, info.name, info.files)
+    found = keybook.list_keys()
+    uses = key_uses(Store(), {info.name: info.files for info in found})
+    for info in found:
+        use = uses[info.name]
         if given.json:
             print_record(
                 {
@@ -155,7 +156,7 @@ def rotate_key(given: argparse.Namespace) -> int:
 def destroy_key(given: argparse.Namespace) -> int:
     """Say what will be lost, ask, and destroy. Raises SealError, ConfigError."""
     planned = keybook.about_to_destroy(given.name)
-    use = key_use(Store(), given.name, planned.files)
+    use = key_uses(Store(), {given.name: planned.files})[given.name]
     print(f"Destroying the key {given.name} cannot be undone.")
     for line in _depending(use) or ["No sealed file here needs it."]:
         print(f"  {line}")

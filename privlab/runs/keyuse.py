@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +27,15 @@ class KeyUse:
     others: tuple[Path, ...]
 
 
-def key_use(store: Store, name: str, files: Iterable[Path]) -> KeyUse:
-    """Whose the sealed ``files`` of the key ``name`` are. Raises StoreError."""
+def key_uses(store: Store, files: Mapping[str, Iterable[Path]]) -> dict[str, KeyUse]:
+    """Whose the sealed ``files`` are, by the name of their key. Raises StoreError."""
     known = {run.id: run for run in store.list(deleted=None)}
+    return {name: _use(known, name, list(each)) for name, each in files.items()}
+
+
+def _use(known: dict[str, Run], name: str, files: list[Path]) -> KeyUse:
     home = paths.runs_dir()
-    owners: dict[Path, str] = {
-        path: path.relative_to(home).parts[0] if path.is_relative_to(home) else "" for path in files
-    }
+    owners = {path: path.relative_to(home).parts[0] if path.is_relative_to(home) else "" for path in files}
     runs = {run_id: known[run_id] for run_id in owners.values() if run_id in known}
     over = (Status.FINISHED, Status.FAILED)
     waiting = [
