@@ -145,11 +145,13 @@ class KeyHolder(Scheme):
 
     def public_key(self) -> bytes:
         """A key with which others can encrypt."""
-        return to_bytes(self._generator.create_public_key())
+        public = seal.PublicKey()
+        self._generator.create_public_key(public)
+        return to_bytes(public)
 
-    def encrypt(self, values: Sequence[float] | np.ndarray) -> bytes:
+    def encrypt(self, values: Sequence[float] | np.ndarray, scale: float | None = None) -> bytes:
         """``values`` (slots,) as a fresh ciphertext. Half its size is a seed, so it is half as long as one that was computed."""
-        return to_bytes(self._encryptor.encrypt_symmetric(self.encode(values, self.parameters.levels)))
+        return to_bytes(self._encryptor.encrypt_symmetric(self.encode(values, self.parameters.levels, scale)))
 
     def decrypt(self, data: bytes) -> np.ndarray:
         """The numbers (slots,) float64 in a ciphertext. **Never hand them on to whoever computed it** (Li and Micciancio 2021)."""
@@ -219,6 +221,14 @@ class Evaluator(Scheme):
         """One level lower, the scale divided by that level's prime."""
         out = seal.Ciphertext()
         self._evaluator.rescale_to_next(a, out)
+        return out
+
+    def rerandomized(self, a: seal.Ciphertext, public_key: seal.PublicKey) -> seal.Ciphertext:
+        """``a`` plus a fresh encryption of zero: the key holder, who made the inputs' randomness, no longer knows that of ``a``."""
+        zero, out = seal.Ciphertext(), seal.Ciphertext()
+        seal.Encryptor(self.context, public_key).encrypt_zero(a.parms_id(), zero)
+        zero.scale = a.scale
+        self._evaluator.add(a, zero, out)
         return out
 
     def lower(self, a: seal.Ciphertext, level: int) -> seal.Ciphertext:

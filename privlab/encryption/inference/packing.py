@@ -117,7 +117,8 @@ def first_layout(outputs: int, inputs: int, slots: int) -> Layout:
         ValueError: more inputs and outputs than there are slots.
     """
     rows = power_of_two(outputs)
-    period = power_of_two(inputs + rows - 1)
+    # At least twice, so that every result stands in more than one place.
+    period = max(power_of_two(inputs + rows - 1), 2 * rows)
     if period > slots:
         raise ValueError(f"{inputs} inputs and {outputs} outputs need {period} slots; a ciphertext has {slots}.")
     return Layout(outputs, inputs, slots, rows, period, True)
