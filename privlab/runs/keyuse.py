@@ -17,7 +17,7 @@ class KeyUse:
     """What depends on a key.
 
     Attributes:
-        runs: runs of the store that have sealed files of it; deleted ones too, until they are removed.
+        runs: newest first, runs of the store that have sealed files of it; deleted ones too, until they are removed.
         waiting: runs without a sealed file yet whose settings name it, and which may still start.
         others: sealed files of it that belong to no run of this store.
     """
@@ -36,14 +36,15 @@ def key_uses(store: Store, files: Mapping[str, Iterable[Path]]) -> dict[str, Key
 def _use(known: dict[str, Run], name: str, files: list[Path]) -> KeyUse:
     home = paths.runs_dir()
     owners = {path: path.relative_to(home).parts[0] if path.is_relative_to(home) else "" for path in files}
-    runs = {run_id: known[run_id] for run_id in owners.values() if run_id in known}
+    runs = set(owners.values()) & set(known)
     over = (Status.FINISHED, Status.FAILED)
     waiting = [
         run
         for run in known.values()
         if run.id not in runs and run.deleted is None and run.status not in over and key_of(run) == name
     ]
-    return KeyUse(tuple(runs.values()), tuple(waiting), tuple(p for p, run_id in owners.items() if run_id not in known))
+    newest = tuple(run for run in known.values() if run.id in runs)
+    return KeyUse(newest, tuple(waiting), tuple(p for p, run_id in owners.items() if run_id not in known))
 
 
 def key_of(run: Run) -> str | None:

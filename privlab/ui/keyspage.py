@@ -45,8 +45,8 @@ def keys_panel() -> None:
             _row(info, uses[info.name], called)
     if direct := keybook.usage().by_passphrase:
         st.caption(
-            f"{len(direct)} sealed files open with a passphrase directly. They have no key, so nothing here can be rotated or "
-            "destroyed: whoever knows the passphrase opens them."
+            f"Sealed with a passphrase directly: {_count(len(direct), 'file')}. There is no key that could be rotated or destroyed: "
+            "whoever knows the passphrase opens them."
         )
     with st.expander("New key", expanded=not found):
         _new_key()
@@ -89,12 +89,12 @@ def _runs(use: KeyUse, called: dict[str, str]) -> None:
         for run in use.runs[:_NAMED]:
             sitemap.link_to_run(run.id, called[run.id])
     more = [
-        *([f"{len(use.runs) - _NAMED} more runs"] if len(use.runs) > _NAMED else []),
-        *([f"{len(use.waiting)} runs that have nothing sealed yet"] if use.waiting else []),
-        *([f"{len(use.others)} files of no run in this list"] if use.others else []),
+        *([_count(len(use.runs) - _NAMED, "more run")] if len(use.runs) > _NAMED else []),
+        *([f"{_count(len(use.waiting), 'run')} with nothing sealed yet"] if use.waiting else []),
+        *([f"{_count(len(use.others), 'file')} of no run known here"] if use.others else []),
     ]
     if more:
-        st.caption("Also: " + ", ".join(more))
+        st.caption(", ".join(more))
 
 
 # New key ------------------------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def _create(source: str) -> None:
 
 def _rotation(info: KeyInfo) -> None:
     st.markdown(
-        f"A new key takes the place of **{escape(info.name)}** in front of {_files(info)}. The contents stay as they are: each file "
+        f"A new key takes the place of **{escape(info.name)}** in front of {_count(len(info.files), 'file')}. The contents stay as they are: each file "
         "has a data key of its own, which is wrapped anew. Training runs go on. Backups and exports made before need the old key."
     )
     with st.form(f"rotate-{info.name}", border=False):
@@ -180,8 +180,8 @@ def _rotate(name: str) -> None:
         )
         first = "The interrupted rotation was finished. " if done.resumed else ""
         st.session_state[_SAID] = (
-            f"{first}{done.files} files are now opened by the new key {name}; the old one is destroyed. A backup of the key made "
-            "before does not open them: make a new one."
+            f"{first}The new key {name} is in place, in front of {_count(done.files, 'file')}; the old one is destroyed. A backup of "
+            "the key made before does not open them: make a new one."
         )
 
 
@@ -195,7 +195,9 @@ def _destruction(info: KeyInfo, use: KeyUse, called: dict[str, str]) -> None:
     lost += [f"{called[run.id]} ({_state(run)}; nothing sealed yet, it could not start)" for run in use.waiting]
     lost += [str(path) for path in use.others]
     if lost:
-        st.error(f"This cannot be undone. The sealed files of these are lost for good ({_files(info)}):")
+        st.error(
+            f"This cannot be undone. The sealed files of these are lost for good ({_count(len(info.files), 'file')}):"
+        )
         st.markdown("\n".join(f"- {escape(each)}" for each in lost))
     else:
         st.markdown("No sealed file here needs this key.")
@@ -214,7 +216,7 @@ def _destroy(name: str) -> None:
             return refuse(f"You typed “{typed}”, not “{name}”: nothing was destroyed.")
         done = keybook.destroy_key(name)
         st.session_state[_SAID] = (
-            f"The key {name} is destroyed. {len(done.files)} sealed files can no longer be opened."
+            f"The key {name} is destroyed. {_count(len(done.files), 'sealed file')} lost for good."
         )
 
 
@@ -222,8 +224,8 @@ def _submit(label: str, key: str, act: Callable[..., None], *given: str) -> None
     st.form_submit_button(label, key=key, type="primary", on_click=act, args=given)
 
 
-def _files(info: KeyInfo) -> str:
-    return "1 file" if len(info.files) == 1 else f"{len(info.files)} files"
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _state(run: Run) -> str:

@@ -89,7 +89,7 @@ def test_passphrases_are_used_and_forgotten(app: AppTest) -> None:
     app.text_input(key="rotate-lab-new-passphrase").input(LATER)
     app.text_input(key="rotate-lab-again-passphrase").input(LATER)
     press(app, "rotate-lab-now")
-    assert "opened by the new key lab" in good(app)
+    assert "The new key lab is in place" in good(app)
     NamedKey("lab", Passphrase(LATER)).check("passphrase")
     with pytest.raises(SealError):
         NamedKey("lab", Passphrase(PHRASE)).check("passphrase")
@@ -114,7 +114,7 @@ def test_destroying_names_the_runs_and_asks_for_the_name(app: AppTest, store) ->
     assert vault.read(checkpoint_path(run.id)) == b"secret"
     app.text_input(key="destroy-lab-name").input("lab")
     press(app, "destroy-lab-now")
-    assert "The key lab is destroyed. 1 sealed files can no longer be opened" in good(app)
+    assert "The key lab is destroyed. 1 sealed file lost for good" in good(app)
     with pytest.raises(SealError, match="was destroyed"):
         vault.read(checkpoint_path(run.id))
 
@@ -135,4 +135,4 @@ def test_an_unfinished_rotation_and_a_damaged_entry_are_said(
     assert any("rotation not finished" in each.value for each in app.caption)
     assert "entry" in errors(app) and "damaged" in errors(app)
     press(app, "rotate-lab-now")
-    assert "The interrupted rotation was finished. 1 files" in good(app)
+    assert "The interrupted rotation was finished. The new key lab is in place, in front of 1 file;" in good(app)

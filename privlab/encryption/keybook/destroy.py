@@ -19,7 +19,7 @@ _EVERYWHERE = (
     "Whoever copied a sealed file and the key, or the unsealed weights, before now still has them.",
 )
 _ON_DISK = (
-    "The key's file was overwritten and removed, but an SSD and a file system that copies on write keep old blocks for a while: "
+    "The key's file is overwritten and removed, but an SSD and a file system that copies on write keep old blocks for a while: "
     "only an encrypted disk, or destroying the medium, makes that certain."
 )
 _IN_KEYRING = "Whether the operating system's keyring overwrites what it deletes is up to that keyring."
