@@ -29,6 +29,9 @@ from privlab.encryption.store import ParameterStore, StoreError
 from privlab.privacy.plan import PrivacyPlan
 from privlab.training.optimizers import AdamCorrected, optimizer_for
 
+#: Bytes of a look into the server.
+_LOOK = 6144
+
 
 class Handover:
     """Keeps model and store in step.
@@ -174,6 +177,10 @@ class Handover:
         self._forget()
         drift = float(np.abs(self.stored - self._twin).max())
         return {"bytes_sent": sent / steps, "bytes_received": received / steps, "drift": drift}
+
+    def held_by_server(self) -> bytes:
+        """The first bytes of the state as the server holds it: what somebody sees who looks into it."""
+        return self._store.raw(_LOOK)
 
     def optimizer_state(self) -> dict[str, dict[str, Tensor]]:
         """The optimisers' tensors by parameter name, then by key; with several owners ``key.owner``."""

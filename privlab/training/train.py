@@ -115,6 +115,12 @@ def _steps(trainer: Trainer, seconds_before: float, save: Save | None, wished: _
         if wished.heard:
             break
         watch.go_on()
+    if held := trainer.held_by_server():
+        yield Event(
+            "info",
+            f"The server's copy of the parameters begins with the bytes {held[:12].hex(' ')} …",
+            {"held_by_server": held.hex()},
+        )
     yield _ended(wished.heard, trainer.step, plan, point)
 
 

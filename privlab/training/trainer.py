@@ -149,6 +149,10 @@ class Trainer:
         if watch or self._average:
             handover.open(self.clock)
 
+    def held_by_server(self) -> bytes | None:
+        """A look into the server of an encrypted store; None where there is none."""
+        return self._handover.held_by_server() if self._handover else None
+
     def diagnostics(self) -> dict[str, float]:
         """Private diagnostics since the last call, and what the store has cost."""
         store = self._handover.metrics() if self._handover else {}

@@ -9,5 +9,6 @@ from privlab.ui import sitemap, theme
 st.set_page_config(page_title="PrivLab", page_icon=theme.ICON, layout="wide", menu_items={"About": theme.ABOUT})
 theme.dress()
 st.navigation(
-    [sitemap.lab(), sitemap.run(), sitemap.compare(), sitemap.budget(), sitemap.ledger()], position="top"
+    [sitemap.lab(), sitemap.run(), sitemap.compare(), sitemap.budget(), sitemap.ledger(), sitemap.encryption()],
+    position="top",
 ).run()

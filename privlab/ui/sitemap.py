@@ -31,6 +31,10 @@ def ledger() -> st.Page:
     return st.Page(_FOLDER / "ledger.py", title="Ledger", url_path="ledger")
 
 
+def encryption() -> st.Page:
+    return st.Page(_FOLDER / "encryption.py", title="Encryption", url_path="encryption")
+
+
 def link_to_ledger(label: str = "Ledger of all runs on this data set") -> None:
     st.page_link(ledger(), label=label)
 
