@@ -47,9 +47,10 @@ class EncryptedStore:
                 "owners": owners,
             }
             self._ask(hello, scheme.public)
-        except StoreError:
+        except StoreError as error:
+            lost = self._over
             self.close()
-            raise
+            raise StoreError(f"The store server did not take this client: {lost or error}") from None
 
     @property
     def revision(self) -> int:
@@ -205,7 +206,8 @@ class EncryptedStore:
         try:
             yield
         except LinkDown as error:
-            self._over = f"The store server is lost: {error}{self._how_it_ended()}. Its state is gone; go on from the last checkpoint."
+            lost = f"The store server is lost: {error}{self._how_it_ended()}."
+            self._over = lost + (" Its state is gone; go on from the last checkpoint." if self.revision >= 0 else "")
             raise StoreError(self._over) from None
 
     def _how_it_ended(self) -> str:
