@@ -111,20 +111,23 @@ def _connect(address: str, tls: Certificates, patience: float) -> Link:
     if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
         raise StoreError(f"The address {address!r} is not of the form host:port.")
     key = os.urandom(KEY_SIZE)
+    connection: socket.socket | None = None
     try:
-        plain = socket.create_connection((host, int(port)), timeout=_PATIENCE_SECONDS)
-        try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            secure = tls.client_context().wrap_socket(plain, server_hostname=host)
-        except BaseException:
-            plain.close()
-            raise
-        secure.settimeout(patience)
-        secure.sendall(key)
+        connection = socket.create_connection((host, int(port)), timeout=_PATIENCE_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = tls.client_context().wrap_socket(connection, server_hostname=host)
+        connection.settimeout(patience)
+        connection.sendall(key)
+        return Link(connection, key)
+    except StoreError:
+        connection.close()
+        raise
     except ssl.SSLError as error:
+        connection.close()
         raise StoreError(
             f"The store server at {address} is not trusted, or does not trust this client: {error.reason or error}."
         ) from None
     except OSError as error:
+        if connection is not None:
+            connection.close()
         raise StoreError(f"The store server at {address} cannot be reached: {error.strerror or error}.") from None
-    return Link(secure, key)

@@ -227,14 +227,14 @@ def serve_network(address: tuple[str, int], certificates: Path) -> None:
 def _serve_peer(connection: socket.socket, peer: tuple, context: ssl.SSLContext) -> None:
     try:
         connection.settimeout(HANDSHAKE_SECONDS)
-        secure = context.wrap_socket(connection, server_side=True)
-        key = _exactly(secure, KEY_SIZE)
-        secure.settimeout(IDLE_SECONDS)
+        connection = context.wrap_socket(connection, server_side=True)
+        key = _exactly(connection, KEY_SIZE)
+        connection.settimeout(IDLE_SECONDS)
     except OSError as error:  # ssl.SSLError and TimeoutError are OSErrors
         print(f"{peer[0]} was turned away: {error}", file=sys.stderr, flush=True)
         connection.close()
         return
-    Session(Link(secure, key, is_server=True)).serve()
+    Session(Link(connection, key, is_server=True)).serve()
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
