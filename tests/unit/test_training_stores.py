@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -240,6 +241,18 @@ def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(settings: dict, 
         assert torch.equal(resumed[-1].weights[name], tensor), name
     assert after[-1].metrics["test_loss"] == whole[-1].metrics["test_loss"]
     assert after[-1].epsilon == whole[-1].epsilon
+
+
+def test_a_resumed_store_begins_with_every_bit_of_the_checkpoint(stores) -> None:
+    """Above 1 the store's grid is finer than float32, which the model has."""
+    config = SMALL.replace(encryption__mode="pad")
+    _, _, saved = run(config, control=stop_after(2))
+    stored = saved[-1].stored.clone()
+    stored[:2] = torch.tensor([1 + 2.0**-24, -3 - 2.0**-24], dtype=torch.float64)
+    assert not torch.equal(stored[:2], stored[:2].float().double())
+    changed = Checkpoint.from_bytes(replace(saved[-1], stored=stored).to_bytes())
+    list(train(config, resume=changed, control=stop_after(1)))
+    assert np.array_equal(stores[1].puts[0], stored.numpy())
 
 
 def test_a_server_that_dies_in_mid_update_leaves_the_last_checkpoint(stores) -> None:
