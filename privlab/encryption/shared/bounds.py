@@ -1,0 +1,86 @@
+"""How long a record's gradient can be although every number is rounded, and how large a number can become.
+
+Shared numbers are whole multiples of u = 2⁻¹⁸ in a ring of 64 bits. A product is truncated back to 18 digits with an error
+below τ = 2u in either direction (Dalskov, Escudero, Keller 2020, "Secure evaluation of quantized neural networks",
+section 3.2.2, which SPU's ABY3 uses; it needs products below 2⁶² units, that is 2²⁶). Comparisons and choices are exact.
+``docs/encryption.md`` derives what is used here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from privlab.encryption.shared.guesses import UNIT
+from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSettings
+
+#: τ: most that one truncation is off.
+TRUNC = 2 * UNIT
+#: Taken off the factor of clipping, so that its rounding (below 3.4 τ) never makes it too large.
+FACTOR_CORRECTION = 4 * TRUNC
+#: Logits are held within ± this, so that their exponentials and sums stay in range.
+LOGIT_LIMIT = 6.0
+#: Exponentials are made smaller by this factor before they are added up.
+EXP_SCALE = 1 / 8
+#: ‖p − y‖² of one record, at most: ‖p‖₁ ≤ 1.03 with all rounding, ‖y‖ = 1.
+ERROR_SQUARED = 2.1
+#: Largest number that a product may reach before truncation, with a factor of two to spare.
+_LARGEST = 2.0**25
+#: Deviations of the whole noise vector's length that are allowed for; beyond with a chance below 1e-31.
+_NOISE_TAIL = 12.0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What rounding and the limit on the parameters imply.
+
+    Attributes:
+        dimension: d, trained parameters.
+        margin: how much longer than C a record's part of the sum can be, as a share of C.
+        longest: largest ‖gradient‖² of a record over C²; the clipping's first guess covers 1 … ``longest``.
+        inside: largest Frobenius norm of a layer between two openings.
+    """
+
+    dimension: int
+    margin: float
+    longest: float
+    inside: float
+
+
+def bounds_of(settings: SharedSettings, inputs: int, classes: int, slots: int) -> Bounds:
+    """Bounds for records of ``inputs`` numbers and ``slots`` places in a step's padded batch, all parties together.
+
+    Raises:
+        SharedError: numbers could leave the ring's safe range; the settings to change are named with values.
+    """
+    layers = settings.layers(inputs, classes)
+    dimension = sum(rows * columns for rows, columns in layers)
+    clip, sigma = settings.max_grad_norm, settings.noise_multiplier
+    longest_step = slots * clip * 1.1 + sigma * clip * (math.sqrt(dimension) + _NOISE_TAIL)
+    growth = settings.learning_rate / settings.batch_size * longest_step / (1 - settings.momentum) * settings.open_every
+    inside = settings.weight_limit + growth
+
+    given = math.sqrt(settings.input_norm**2 + 1)
+    kept = [given]
+    squared = given**2 * ERROR_SQUARED
+    if settings.model == "mlp":
+        hidden = inside * given + TRUNC * math.sqrt(settings.hidden)
+        kept.append(math.hypot(hidden, 1))
+        squared = kept[1] ** 2 * ERROR_SQUARED + given**2 * (inside**2 * ERROR_SQUARED + 1)
+    longest = max(1.0, squared * 1.01 / clip**2)
+    if max(squared, longest) >= _LARGEST or slots * clip >= _LARGEST:
+        raise SharedError(
+            f"a record's squared gradient could reach {squared:,.0f} (over C²: {longest:,.0f}), beyond the {_LARGEST:,.0f} "
+            f"that a 64-bit ring holds safely: lower weight_limit={settings.weight_limit:g}, learning_rate="
+            f"{settings.learning_rate:g}, open_every={settings.open_every} or input_norm={settings.input_norm:g}, or raise "
+            f"max_grad_norm={clip:g}."
+        )
+    rounding = TRUNC * sum(length * math.sqrt(columns) for length, (_, columns) in zip(kept, layers, strict=True))
+    padding = 2 * TRUNC * math.sqrt(settings.hidden) if settings.model == "mlp" else 0.0
+    total = rounding + padding + 2 * TRUNC * math.sqrt(dimension)
+    return Bounds(dimension, total / clip, longest, inside)
+
+
+def party_deviation(settings: SharedSettings) -> float:
+    """Standard deviation of the noise that one party adds to each number of the sum: σ·C/√3."""
+    return settings.noise_multiplier * settings.max_grad_norm / math.sqrt(PARTIES)

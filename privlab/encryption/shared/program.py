@@ -1,0 +1,186 @@
+"""One step of DP-SGD as the three parties compute it on shares: forward, clip each record, add noise, update.
+
+The same function runs in the clear (NumPy-like, under JAX) and, compiled once, on shares. Loads JAX only when called.
+Inside, one record is one row; the norm of its gradient follows from norms of what goes into and comes back out of each layer
+(Goodfellow 2015, "Efficient per-example gradient computations"): ‖gradient‖² = Σ ‖a‖²·‖e‖².
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from privlab.encryption.shared.bounds import EXP_SCALE, FACTOR_CORRECTION, LOGIT_LIMIT, TRUNC
+from privlab.encryption.shared.guesses import SHIFT, UNIT, Guess, guess
+from privlab.encryption.shared.settings import PARTIES
+
+
+@dataclass(frozen=True)
+class Shape:
+    """All that the compiled step depends on; the same for every party.
+
+    Attributes:
+        layers: shape of each layer, biases in the last row.
+        slots: rows of each party's padded block.
+        rate: learning rate over the expected batch size, as the ring holds it (:func:`on_grid`).
+        momentum: as the ring holds it.
+        clip: C.
+        longest: largest ‖gradient‖² / C² that must be handled.
+    """
+
+    layers: tuple[tuple[int, int], ...]
+    slots: int
+    rate: float
+    momentum: float
+    clip: float
+    longest: float
+
+    @property
+    def inputs(self) -> int:
+        return self.layers[0][0] - 1
+
+    @property
+    def classes(self) -> int:
+        return self.layers[-1][1]
+
+    @property
+    def dimension(self) -> int:
+        return sum(rows * columns for rows, columns in self.layers)
+
+    @property
+    def columns(self) -> int:
+        """Columns of a block: the record, its mask, its squared norm, its label as one hot."""
+        return self.inputs + 2 + self.classes
+
+    def examples(self, steps: int) -> list[np.ndarray]:
+        """Arguments of ``steps`` steps in order, as zeros: parameters, velocity, blocks and noise of each party."""
+        blocks = [np.zeros((steps, self.slots, self.columns))] * PARTIES
+        noise = [np.zeros((steps, self.dimension))] * PARTIES
+        return [np.zeros(self.dimension), np.zeros(self.dimension), *blocks, *noise]
+
+
+def on_grid(value: float) -> float:
+    """``value`` as a whole multiple of 2⁻¹⁸."""
+    return float(np.rint(value / UNIT) * UNIT)
+
+
+def steps_of(shape: Shape) -> Callable[..., tuple[Any, Any]]:
+    """Several steps in a row, because SPU reads a program anew at each run: (parameters (d,), velocity (d,), blocks
+    (steps, slots, columns) × 3, noise (steps, d) × 3) → (parameters, velocity)."""
+    import jax
+
+    step = _step_of(shape)
+
+    def steps(parameters: Any, velocity: Any, *given: Any) -> tuple[Any, Any]:
+        def one(state: tuple[Any, Any], now: tuple[Any, ...]) -> tuple[tuple[Any, Any], None]:
+            return step(*state, *now), None
+
+        return jax.lax.scan(one, (parameters, velocity), given)[0]
+
+    return steps
+
+
+def _step_of(shape: Shape) -> Callable[..., tuple[Any, Any]]:
+    """One step: (parameters, velocity, block × 3, noise × 3) → (parameters, velocity)."""
+    import jax.numpy as jnp
+
+    softmax, clipping = _softmax(shape.classes), _clipping(shape)
+
+    def step(parameters: Any, velocity: Any, *given: Any) -> tuple[Any, Any]:
+        rows, noise = jnp.concatenate(given[:PARTIES]), sum(given[PARTIES:])
+        width = shape.inputs + 1
+        x, squared, labels = rows[:, :width], rows[:, width], rows[:, width + 1 :]
+        weights = _split(parameters, shape.layers)
+        if len(weights) == 1:
+            errors = softmax(x @ weights[0]) - labels
+            factor = clipping([squared], [_squares(jnp.square(errors), shape.classes)])
+            total = x.T @ (errors * factor[:, None])
+            gradient = total.reshape(-1)
+        else:
+            before = x @ weights[0]
+            awake = before > 0
+            hidden = jnp.where(awake, before, 0.0)
+            inside = jnp.concatenate([hidden, x[:, -1:]], 1)
+            last = softmax(inside @ weights[1]) - labels
+            first = jnp.where(awake, last @ weights[1][:-1].T, 0.0)
+            units, both = shape.layers[0][1], jnp.concatenate([first, last], 1)
+            square = jnp.square(jnp.concatenate([hidden, both], 1))
+            lengths = [square[:, :units], square[:, units : 2 * units], square[:, 2 * units :]]
+            kept, one, two = (_squares(part, part.shape[1]) for part in lengths)
+            factor = clipping([squared, kept + 1.0], [one, two])
+            both = both * factor[:, None]
+            gradient = jnp.concatenate([(x.T @ both[:, :units]).reshape(-1), (inside.T @ both[:, units:]).reshape(-1)])
+        velocity = velocity * shape.momentum + (gradient + noise)
+        return parameters - velocity * shape.rate, velocity
+
+    return step
+
+
+def _split(parameters: Any, layers: Sequence[tuple[int, int]]) -> list[Any]:
+    parts, at = [], 0
+    for rows, columns in layers:
+        parts.append(parameters[at : at + rows * columns].reshape(rows, columns))
+        at += rows * columns
+    return parts
+
+
+def _squares(squared: Any, width: int) -> Any:
+    """Sum over a row's squares, never below the true sum: each may have been truncated by τ."""
+    return squared.sum(1) + width * TRUNC
+
+
+def _line(x: Any, passed: Any, lines: Guess) -> Any:
+    """First guess of a function of x (rows,) from straight lines; ``passed`` (rows, thresholds) says which one."""
+    import jax.numpy as jnp
+
+    chosen = passed.astype(jnp.float64) @ lines.steps
+    slopes = (chosen[:, 1:] + lines.first[1:]) * jnp.stack([x, x * 2.0**-SHIFT], 1)
+    return chosen[:, 0] + lines.first[0] + slopes.sum(1)
+
+
+def _softmax(classes: int) -> Callable[[Any], Any]:
+    """Softmax of logits held within ±6. e^z = (e^{z/16})^16, the inner one to third order; then a Newton step for 1/sum."""
+    import jax.numpy as jnp
+
+    scale = EXP_SCALE ** (1 / 16)
+    edge = LOGIT_LIMIT
+    lines = guess("reciprocal", classes * np.exp(-edge) * EXP_SCALE * 0.9, classes * np.exp(edge) * EXP_SCALE)
+
+    def softmax(logits: Any) -> Any:
+        over = jnp.stack([logits - edge, -edge - logits])
+        over = jnp.where(over > 0, over, 0.0)
+        t = (logits - over[0] + over[1]) * (1 / 16)
+        square = jnp.square(t)
+        root = scale + scale * t + square * (scale / 2 + (scale / 6) * t)
+        for _ in range(4):
+            root = jnp.square(root)
+        total = root.sum(1)
+        y = _line(total, total[:, None] > lines.thresholds[None, :], lines)
+        inverse = y * (2.0 - total * y)
+        return root * inverse[:, None]
+
+    return softmax
+
+
+def _clipping(shape: Shape) -> Callable[[list[Any], list[Any]], Any]:
+    """Factor min(1, C/‖gradient‖) of each row, never above it and at most some 0.1 % below (6 % beyond 128·C)."""
+    import jax.numpy as jnp
+
+    lines = guess("rsqrt", 1.0, shape.longest, flat_first=True)
+    # Rounded up, so that the length is never taken for shorter than it is.
+    inverse = float(np.ceil(shape.clip**-2 / UNIT) * UNIT)
+
+    def factor(into: list[Any], back: list[Any]) -> Any:
+        squared = (jnp.stack(into) * jnp.stack(back)).sum(0) + len(into) * TRUNC
+        if inverse != 1.0:
+            squared = squared * inverse + TRUNC
+        passed = squared[:, None] > lines.thresholds[None, :]
+        # The first threshold is 1: a gradient that is short enough keeps its length.
+        x = jnp.where(passed[:, 0], squared, 1.0)
+        y = _line(x, passed, lines)
+        return y * (1.5 - ((x * 0.5) * y) * y) - FACTOR_CORRECTION
+
+    return factor
