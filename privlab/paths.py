@@ -32,6 +32,11 @@ def keys_dir() -> Path:
     return _folder("keys")
 
 
+def certificates_dir() -> Path:
+    """Certificates to reach a store server on another host (``python -m privlab.encryption.store.tls``)."""
+    return _folder("certificates")
+
+
 def log_dir() -> Path:
     return _folder("logs")
 

@@ -218,6 +218,16 @@ class EncryptionConfig(Section):
         "hidden and the step begins again.",
     )
 
+    server: str = knob(
+        "",
+        label="Store server",
+        unit="host:port; empty: started here",
+        expert=True,
+        when={"encryption.mode": STORES},
+        help="A store server on another host, reached over TLS with both sides' certificates; the client's are in the folder "
+        "“certificates” of PrivLab's own folder. Empty starts a server process on this machine.",
+    )
+
     @property
     def is_sealed(self) -> bool:
         """Whether files are written only as ciphertext."""
@@ -246,6 +256,15 @@ class EncryptionConfig(Section):
     def needs_passphrase(self) -> bool:
         """Whether what is written opens only with a passphrase that a person must enter."""
         return self.mode != "none" and self.key == "passphrase"
+
+    @model_validator(mode="after")
+    def _server_has_an_address(self) -> Self:
+        host, _, port = self.server.rpartition(":")
+        if self.server and not (host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+            raise refusal(
+                "encryption.server", f"server={self.server!r} is not of the form host:port, with a port to 65535."
+            )
+        return self
 
     @model_validator(mode="after")
     def _key_is_named(self) -> Self:

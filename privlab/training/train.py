@@ -162,7 +162,8 @@ def _kept(trainer: Trainer) -> str:
     if not encryption.is_store:
         return ""
     owners = f", {trainer.plan.owners} data owners simulated in one process" if trainer.plan.owners > 1 else ""
-    return f", which a server process on this machine keeps as ciphertext ({encryption.mode}) without a key{owners}"
+    where = f"the server at {encryption.server}" if encryption.server else "a server process on this machine"
+    return f", which {where} keeps as ciphertext ({encryption.mode}) without a key{owners}"
 
 
 def _ask_others(plan: PrivacyPlan) -> Future[Opinions]:

@@ -15,7 +15,9 @@ from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler
 from privlab.dpsgd.selfcheck import SelfCheck, self_check
 from privlab.dpsgd.step import PrivateStep
 from privlab.encryption.store import open_store
+from privlab.encryption.store.tls import Certificates
 from privlab.models.build import build
+from privlab.paths import certificates_dir
 from privlab.preflight import Preflight
 from privlab.training.average import WeightAverage, corrected
 from privlab.training.checkpoint import Checkpoint, CheckpointError
@@ -102,11 +104,18 @@ class Trainer:
         Call after :meth:`restore`, and :meth:`close` at the end.
 
         Raises:
-            StoreError: it cannot be started, or cannot hold the parameters.
+            StoreError: it cannot be started, reached or trusted, or cannot hold the parameters.
         """
         if self._handover:
             vector = flat_parameters(self._trained) if self._put is None else self._put.numpy()
-            store = open_store(self.config.encryption.mode, self.dimension, owners=self._handover.contributors)
+            encryption = self.config.encryption
+            store = open_store(
+                encryption.mode,
+                self.dimension,
+                owners=self._handover.contributors,
+                address=encryption.server or None,
+                tls=Certificates.client(certificates_dir()) if encryption.server else None,
+            )
             self._handover.begin(store, vector, self.step)
 
     def close(self) -> None:

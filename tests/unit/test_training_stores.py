@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +21,9 @@ from privlab.config import ConfigError, RunConfig
 from privlab.encryption.fixedpoint import BFV_MODULUS, PAD_MODULUS, FixedPointTwin
 from privlab.encryption.masks import secure_sum
 from privlab.encryption.store import StoreError, open_store
+from privlab.encryption.store.tls import make_certificates
 from privlab.metrics import METRICS, PHASES, Point
+from privlab.paths import certificates_dir
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon
 from privlab.training import handover, trainer
@@ -57,8 +63,8 @@ class Recorded:
 
     opened: ClassVar[list[Recorded]] = []
 
-    def __init__(self, mode: str, dimension: int, owners: int = 1):
-        self.inner = open_store(mode, dimension, owners=owners)
+    def __init__(self, mode: str, dimension: int, **options):
+        self.inner = open_store(mode, dimension, **options)
         self.puts: list[np.ndarray] = []
         self.given: list[tuple[int, int, np.ndarray]] = []
         self.last = np.zeros(0)
@@ -283,6 +289,33 @@ def test_the_server_ends_with_the_training(stores) -> None:
     running.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_the_server_may_be_on_another_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain) -> None:
+    """Here on this host's own loopback interface, over TLS with both certificates."""
+    monkeypatch.setenv("PRIVLAB_HOME", str(tmp_path / "home"))
+    make_certificates(tmp_path / "server", ["127.0.0.1"])
+    command = [sys.executable, "-m", "privlab.encryption.store.server", "--listen", "127.0.0.1:0"]
+    server = subprocess.Popen([*command, "--certificates", str(tmp_path / "server")], stdout=subprocess.PIPE, text=True)
+    with server:
+        try:
+            address = server.stdout.readline().split()[-1]
+            config = SMALL.replace(encryption__mode="pad", encryption__server=address)
+            with pytest.raises(StoreError, match="missing"):
+                run(config)
+            for name in ("ca.pem", "client.pem", "client.key"):
+                shutil.copy(tmp_path / "server" / name, certificates_dir() / name)
+            _, events, saved = run(config)
+        finally:
+            server.terminate()
+    assert any(f"the server at {address}" in event.message for event in events)
+    np.testing.assert_allclose(weights(saved[-1]), weights(plain[1]), atol=2e-5)
+
+
+@pytest.mark.parametrize("server", ["here", ":1", "host:", "host:70000", "host:-1", "host:x"])
+def test_an_address_that_is_none_is_refused(server: str) -> None:
+    with pytest.raises(ConfigError, match="host:port"):
+        SMALL.replace(encryption__mode="pad", encryption__server=server)
 
 
 def test_an_update_that_is_committed_twice_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
