@@ -19,6 +19,7 @@ from privlab.runs.store import StoreError
 from privlab.ui import served
 from privlab.ui.access import store
 from privlab.ui.budget.route import answer_route
+from privlab.ui.encryption import jobs
 from privlab.ui.feed import Feed
 from privlab.ui.stream import stream_route
 
@@ -54,6 +55,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     finally:
         await warm_up
         await FEED.close()
+        await asyncio.to_thread(jobs.stop_all)
         if dispatcher is not None:
             print("Waiting for runs to reach a checkpoint …", file=sys.stderr)
             await asyncio.to_thread(dispatcher.stop)

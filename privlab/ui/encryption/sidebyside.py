@@ -167,7 +167,7 @@ def _costs(run_ids: tuple[str, ...]) -> None:
             "Sent a step": [_traffic(run, "bytes_sent") for run in measured],
             "Received a step": [_traffic(run, "bytes_received") for run in measured],
             "Drift": [run.metrics.get("drift") for run in measured],
-            "Levels left": ["one addition at a time, none used" if run.config.encryption.mode == "ckks" else "–" for run in measured],
+            "Server holds": [_server_size(run) for run in measured],
         },
         hide_index=True,
         key="sbs-table",
@@ -195,6 +195,15 @@ def _milliseconds(run: Run) -> str:
 
 def _ratio(run: Run, plain: Run | None) -> str:
     return f"{_seconds(run) / _seconds(plain):.1f}" if plain and _seconds(plain) else "–"
+
+
+def _server_size(run: Run) -> str:
+    mode = run.config.encryption.mode
+    if not MODES[mode].is_store:
+        return "–"
+    return (
+        f"about {labels.size(predict(mode, parameters(run.config.model.name, run.config.data.dataset)).server_bytes)}"
+    )
 
 
 def _traffic(run: Run, metric: str) -> str:

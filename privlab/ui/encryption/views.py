@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from privlab.ui.encryption.answer import encrypted_inference
+from privlab.ui.encryption.ciphertext import on_ciphertext
 from privlab.ui.encryption.eyes import through_other_eyes
 from privlab.ui.encryption.sidebyside import side_by_side
 from privlab.ui.encryption.threats import threat_table
+from privlab.ui.keyspage import keys_panel
 
 _KEY, _NAME = "encryption-view", "view"
 
@@ -27,6 +29,8 @@ VIEWS: dict[str, View] = {
     "modes": View("Modes side by side", side_by_side),
     "eyes": View("See it as thief, server, owner", through_other_eyes),
     "inference": View("Ask an encrypted question", encrypted_inference),
+    "ciphertext": View("Train on ciphertext", on_ciphertext),
+    "keys": View("Keys", keys_panel),
     "threats": View("What protects from what", threat_table),
 }
 
