@@ -20,7 +20,8 @@ class ModeFacts:
         store: the parameter store behind it (:func:`privlab.encryption.store.open_store`).
         exact: whether the stored parameters are exactly the fixed-point sum of the updates.
         bytes_per_parameter: size of one encrypted vector, in bytes a parameter, each way and each owner.
-        seconds_per_million: opening one vector, and adding one owner's vector, of a million parameters.
+        seconds_per_million: one owner's update of a million parameters, encrypted, sent and added.
+        open_seconds_per_million: fetching and decrypting a million parameters.
         server_bytes_per_parameter: memory of the server process, beyond its fixed part.
         most_parameters: largest model that is let in; None is no bound.
         sees: for "thief", "server" and "owner": what that party can read, in plain words.
@@ -36,6 +37,7 @@ class ModeFacts:
     exact: bool
     bytes_per_parameter: float
     seconds_per_million: float
+    open_seconds_per_million: float
     server_bytes_per_parameter: float
     most_parameters: int | None
     sees: dict[str, str]
@@ -74,6 +76,7 @@ MODES: dict[str, ModeFacts] = {
             exact=True,
             bytes_per_parameter=0.0,
             seconds_per_million=0.0,
+            open_seconds_per_million=0.0,
             server_bytes_per_parameter=0.0,
             most_parameters=None,
             sees={
@@ -93,6 +96,7 @@ MODES: dict[str, ModeFacts] = {
             exact=True,
             bytes_per_parameter=0.0,
             seconds_per_million=0.0,
+            open_seconds_per_million=0.0,
             server_bytes_per_parameter=0.0,
             most_parameters=None,
             sees={
@@ -114,6 +118,7 @@ MODES: dict[str, ModeFacts] = {
             exact=True,
             bytes_per_parameter=15.1,
             seconds_per_million=0.6,
+            open_seconds_per_million=0.4,
             server_bytes_per_parameter=64.0,
             most_parameters=10_000_000,
             sees={
@@ -134,7 +139,8 @@ MODES: dict[str, ModeFacts] = {
             store="ckks",
             exact=False,
             bytes_per_parameter=30.0,
-            seconds_per_million=2.0,
+            seconds_per_million=0.9,
+            open_seconds_per_million=0.6,
             server_bytes_per_parameter=128.0,
             most_parameters=10_000_000,
             sees={
@@ -156,6 +162,7 @@ MODES: dict[str, ModeFacts] = {
             exact=True,
             bytes_per_parameter=4.0,
             seconds_per_million=0.03,
+            open_seconds_per_million=0.02,
             server_bytes_per_parameter=12.0,
             most_parameters=100_000_000,
             sees={
@@ -175,7 +182,7 @@ def predict(mode: str, dimension: int, owners: int = 1) -> Prediction:
     """What a step with ``owners`` contributions to a model of ``dimension`` parameters is expected to cost."""
     facts = MODES[mode]
     vector = facts.bytes_per_parameter * dimension
-    seconds = facts.seconds_per_million * dimension / 1e6 * owners
+    seconds = (facts.open_seconds_per_million + facts.seconds_per_million * owners) * dimension / 1e6
     return Prediction(
         round(vector * owners), round(vector), seconds, round(facts.server_bytes_per_parameter * dimension)
     )
