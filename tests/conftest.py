@@ -1,0 +1,22 @@
+"""How the tests are shared out when several processes run them: a file stays together, and so do all browser tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before anything loads torch: threads of several processes on the same cores wait for each other most of the time.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_BROWSER = Path(__file__).parent / "e2e"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its group. The browser's tests come last and share one server; Playwright's event loop, too, wants a
+    process in which no asyncio test follows."""
+    for item in items:
+        group = "browser" if _BROWSER in item.path.parents else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
