@@ -1,13 +1,14 @@
 # PrivLab: every command in one place.
 #   make run    set up and open the lab        make test   set up and run all tests
 #   make bench  print every figure of docs/performance.md        make lint   style and import checks
+#   make spu    the optional environment of secret-shared training (about 1 GB)
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PYTEST_FLAGS ?=
+PYTEST_FLAGS ?= -n auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: run test bench lint clean
+.PHONY: run test bench lint spu clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -34,6 +35,17 @@ $(VENV)/.run: requirements.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+spu: $(VENV)-spu/.ready
+
+# The newest Python that SPU 0.9.5 has wheels for is 3.11.
+SPU_PYTHON ?= $(PYTHON)
+$(VENV)-spu/.ready: requirements-spu.txt
+	@$(SPU_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "SPU needs Python 3.11; name one with: make SPU_PYTHON=python3.11 spu"; exit 1; }
+	$(SPU_PYTHON) -m venv $(VENV)-spu
+	$(VENV)-spu/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-spu.txt
 	touch $@
 
 clean:

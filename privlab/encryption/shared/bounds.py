@@ -16,7 +16,9 @@ from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSetti
 
 #: τ: most that one truncation is off.
 TRUNC = 2 * UNIT
-#: Taken off the factor of clipping, so that its rounding (below 3.4 τ) never makes it too large.
+#: What the parties add up is this many times the sum of the clipped gradients, and so is the noise.
+SUM_SCALE = 2
+#: Taken off the (doubled) factor of clipping, so that its rounding (below 3.4 τ) never makes it too large.
 FACTOR_CORRECTION = 4 * TRUNC
 #: Logits are held within ± this, so that their exponentials and sums stay in range.
 LOGIT_LIMIT = 6.0
@@ -68,7 +70,7 @@ def bounds_of(settings: SharedSettings, inputs: int, classes: int, slots: int) -
         kept.append(math.hypot(hidden, 1))
         squared = kept[1] ** 2 * ERROR_SQUARED + given**2 * (inside**2 * ERROR_SQUARED + 1)
     longest = max(1.0, squared * 1.01 / clip**2)
-    if max(squared, longest) >= _LARGEST or slots * clip >= _LARGEST:
+    if max(squared, longest, SUM_SCALE * slots * clip) >= _LARGEST:
         raise SharedError(
             f"a record's squared gradient could reach {squared:,.0f} (over C²: {longest:,.0f}), beyond the {_LARGEST:,.0f} "
             f"that a 64-bit ring holds safely: lower weight_limit={settings.weight_limit:g}, learning_rate="
@@ -76,11 +78,11 @@ def bounds_of(settings: SharedSettings, inputs: int, classes: int, slots: int) -
             f"max_grad_norm={clip:g}."
         )
     rounding = TRUNC * sum(length * math.sqrt(columns) for length, (_, columns) in zip(kept, layers, strict=True))
-    padding = 2 * TRUNC * math.sqrt(settings.hidden) if settings.model == "mlp" else 0.0
+    padding = SUM_SCALE * 2 * TRUNC * math.sqrt(settings.hidden) if settings.model == "mlp" else 0.0
     total = rounding + padding + 2 * TRUNC * math.sqrt(dimension)
-    return Bounds(dimension, total / clip, longest, inside)
+    return Bounds(dimension, total / (SUM_SCALE * clip), longest, inside)
 
 
 def party_deviation(settings: SharedSettings) -> float:
-    """Standard deviation of the noise that one party adds to each number of the sum: σ·C/√3."""
-    return settings.noise_multiplier * settings.max_grad_norm / math.sqrt(PARTIES)
+    """Standard deviation of the noise that one party adds to each number of the (doubled) sum: 2·σ·C/√3."""
+    return SUM_SCALE * settings.noise_multiplier * settings.max_grad_norm / math.sqrt(PARTIES)

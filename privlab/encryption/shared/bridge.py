@@ -19,7 +19,7 @@ import numpy as np
 
 from privlab.encryption.shared import wire
 from privlab.encryption.shared.accounting import Guarantee, guarantee
-from privlab.encryption.shared.bounds import party_deviation
+from privlab.encryption.shared.bounds import SUM_SCALE, party_deviation
 from privlab.encryption.shared.owner import Owner
 from privlab.encryption.shared.program import Shape, on_grid
 from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSettings
@@ -100,7 +100,7 @@ def shape_of(settings: SharedSettings, promise: Guarantee, inputs: int, classes:
     return Shape(
         settings.layers(inputs, classes),
         promise.slots,
-        on_grid(settings.learning_rate / settings.batch_size),
+        on_grid(settings.learning_rate / settings.batch_size / SUM_SCALE),
         on_grid(settings.momentum),
         settings.max_grad_norm,
         promise.bounds.longest,
@@ -180,7 +180,9 @@ class _Beside:
 
     def __init__(self, settings: SharedSettings, owners: Sequence, promise: Guarantee, shape: Shape):
         self.replays = settings.randomness == "reproducible"
-        self._twin = Twin(shape.layers, initial(shape.layers, settings.seed), shape.rate, shape.momentum, shape.clip)
+        self._twin = Twin(
+            shape.layers, initial(shape.layers, settings.seed), SUM_SCALE * shape.rate, shape.momentum, shape.clip
+        )
         self._owners = [
             Owner(
                 x,
@@ -203,7 +205,7 @@ class _Beside:
     def run(self, steps: int) -> None:
         for _ in range(steps):
             drawn = [(owner.block(), owner.noise()) for owner in self._owners]
-            self._twin.step(np.concatenate([block for block, _ in drawn]), sum(noise for _, noise in drawn))
+            self._twin.step(np.concatenate([block for block, _ in drawn]), sum(noise for _, noise in drawn) / SUM_SCALE)
 
 
 class _Parties:

@@ -36,6 +36,11 @@ class Guess:
     first: np.ndarray
     steps: np.ndarray
 
+    @property
+    def shifted(self) -> bool:
+        """Whether any stretch uses x·2⁻⁹."""
+        return bool(self.first[2] or self.steps[:, 2].any())
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The guess in the clear, for tests: x (n,) → (n,)."""
         chosen = self.first + (x[:, None] > self.thresholds) @ self.steps
@@ -47,16 +52,19 @@ def guess(of: Literal["reciprocal", "rsqrt"], least: float, most: float, *, flat
 
     Args:
         flat_first: the line below ``least`` is the constant 1 (for a length that is not shortened).
+
+    Beyond 128 a slope is too small for the grid and needs x·2⁻⁹; where a guess ends before 1024 it does without, and its last
+    stretches are constants, within 42 % of the reciprocal or the root.
     """
     low, high = math.floor(math.log2(least)), math.ceil(math.log2(most))
     lines = [(1.0, 0.0, 0.0)] if flat_first else []
-    lines += [_line(of, k) for k in range(low, high)]
+    lines += [_line(of, k, high > 10) for k in range(low, high)]
     coefficients = np.rint(np.array(lines) / UNIT) * UNIT
     edges = np.array([2.0**k for k in range(low if flat_first else low + 1, high)])
     return Guess(edges, coefficients[0], np.diff(coefficients, axis=0))
 
 
-def _line(of: str, k: int) -> tuple[float, float, float]:
+def _line(of: str, k: int, shifted: bool) -> tuple[float, float, float]:
     """(constant, slope, small) on [2ᵏ, 2ᵏ⁺¹], from the best line a − b·x on [1, 2]."""
     if of == "reciprocal":
         b = 2 / 4.25
@@ -70,6 +78,6 @@ def _line(of: str, k: int) -> tuple[float, float, float]:
     constant, slope = a * 2.0 ** (-power * k), -b * 2.0 ** (-(power + 1) * k)
     if -slope >= _LEAST_SLOPE * UNIT:
         return constant, slope, 0.0
-    if -slope * 2**SHIFT >= _LEAST_SLOPE * UNIT:
+    if shifted and -slope * 2**SHIFT >= _LEAST_SLOPE * UNIT:
         return constant, 0.0, slope * 2**SHIFT
     return middle * 2.0 ** (-power * k), 0.0, 0.0

@@ -25,7 +25,8 @@ class Shape:
     Attributes:
         layers: shape of each layer, biases in the last row.
         slots: rows of each party's padded block.
-        rate: learning rate over the expected batch size, as the ring holds it (:func:`on_grid`).
+        rate: learning rate over **twice** the expected batch size, as the ring holds it (:func:`on_grid`): what the parties add
+            up is twice the sum of the clipped gradients.
         momentum: as the ring holds it.
         clip: C.
         longest: largest ‖gradient‖² / C² that must be handled.
@@ -113,8 +114,10 @@ def _step_of(shape: Shape) -> Callable[..., tuple[Any, Any]]:
             factor = clipping([squared, kept + 1.0], [one, two])
             both = both * factor[:, None]
             gradient = jnp.concatenate([(x.T @ both[:, :units]).reshape(-1), (inside.T @ both[:, units:]).reshape(-1)])
-        velocity = velocity * shape.momentum + (gradient + noise)
-        return parameters - velocity * shape.rate, velocity
+        # Together, because what counts is how often the parties talk.
+        factors = jnp.array([[shape.momentum], [on_grid(shape.rate * shape.momentum)], [shape.rate]])
+        kept, moved, new = jnp.stack([velocity, velocity, gradient + noise]) * factors
+        return parameters - (moved + new), kept + (gradient + noise)
 
     return step
 
@@ -136,26 +139,26 @@ def _line(x: Any, passed: Any, lines: Guess) -> Any:
     """First guess of a function of x (rows,) from straight lines; ``passed`` (rows, thresholds) says which one."""
     import jax.numpy as jnp
 
-    chosen = passed.astype(jnp.float64) @ lines.steps
-    slopes = (chosen[:, 1:] + lines.first[1:]) * jnp.stack([x, x * 2.0**-SHIFT], 1)
-    return chosen[:, 0] + lines.first[0] + slopes.sum(1)
+    powers, columns = ([x, x * 2.0**-SHIFT], 3) if lines.shifted else ([x], 2)
+    chosen = passed.astype(jnp.float64) @ lines.steps[:, :columns] + lines.first[:columns]
+    return chosen[:, 0] + (chosen[:, 1:] * jnp.stack(powers, 1)).sum(1)
 
 
 def _softmax(classes: int) -> Callable[[Any], Any]:
-    """Softmax of logits held within ±6. e^z = (e^{z/16})^16, the inner one to third order; then a Newton step for 1/sum."""
+    """Softmax of logits held within ±6. e^z = (e^{z/32})^32 with 1 + t + t²/2 = ((1 + t)² + 1)/2 inside; one Newton step for
+    the sum's reciprocal."""
     import jax.numpy as jnp
 
-    scale = EXP_SCALE ** (1 / 16)
+    half = EXP_SCALE ** (1 / 32) / 2
+    start = float(np.sqrt(half))
     edge = LOGIT_LIMIT
-    lines = guess("reciprocal", classes * np.exp(-edge) * EXP_SCALE * 0.9, classes * np.exp(edge) * EXP_SCALE)
+    lines = guess("reciprocal", classes * np.exp(-edge) * EXP_SCALE * 0.8, classes * np.exp(edge) * EXP_SCALE)
 
     def softmax(logits: Any) -> Any:
         over = jnp.stack([logits - edge, -edge - logits])
         over = jnp.where(over > 0, over, 0.0)
-        t = (logits - over[0] + over[1]) * (1 / 16)
-        square = jnp.square(t)
-        root = scale + scale * t + square * (scale / 2 + (scale / 6) * t)
-        for _ in range(4):
+        root = jnp.square((logits - over[0] + over[1]) * (start / 32) + start) + half
+        for _ in range(5):
             root = jnp.square(root)
         total = root.sum(1)
         y = _line(total, total[:, None] > lines.thresholds[None, :], lines)
@@ -166,7 +169,10 @@ def _softmax(classes: int) -> Callable[[Any], Any]:
 
 
 def _clipping(shape: Shape) -> Callable[[list[Any], list[Any]], Any]:
-    """Factor min(1, C/‖gradient‖) of each row, never above it and at most some 0.1 % below (6 % beyond 128·C)."""
+    """Factor 2·min(1, C/‖gradient‖) of each row, never above it and at most some 0.1 % below (6 % beyond 128·C).
+
+    Doubled, because halving a shared number takes the parties two more messages; the noise is doubled, the rate halved.
+    """
     import jax.numpy as jnp
 
     lines = guess("rsqrt", 1.0, shape.longest, flat_first=True)
@@ -181,6 +187,6 @@ def _clipping(shape: Shape) -> Callable[[list[Any], list[Any]], Any]:
         # The first threshold is 1: a gradient that is short enough keeps its length.
         x = jnp.where(passed[:, 0], squared, 1.0)
         y = _line(x, passed, lines)
-        return y * (1.5 - ((x * 0.5) * y) * y) - FACTOR_CORRECTION
+        return y * (3.0 - (x * y) * y) - FACTOR_CORRECTION
 
     return factor
