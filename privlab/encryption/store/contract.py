@@ -52,6 +52,7 @@ class ParameterStore(Protocol):
     dimension: int
     owners: int
     traffic: Traffic
+    server_pid: int | None  # the server's process on this machine; None if there is none, or elsewhere
 
     @property
     def revision(self) -> int:
@@ -78,6 +79,9 @@ class ParameterStore(Protocol):
 
     def raw(self, most: int = 1 << 16) -> bytes:
         """The first ``most`` bytes of the state as the server holds it."""
+
+    def server_memory(self) -> int:
+        """The most memory that the server has held so far, in bytes; 0 without a server."""
 
     def close(self) -> None:
         """End the server process or the connection; the store holds nothing afterwards. Harmless when called again."""

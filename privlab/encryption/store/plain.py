@@ -12,6 +12,7 @@ class PlainStore:
     """A :class:`~privlab.encryption.store.contract.ParameterStore` without a server and without encryption."""
 
     mode = "plain"
+    server_pid = None
 
     def __init__(self, dimension: int, owners: int = 1):
         self.dimension, self.owners = dimension, owners
@@ -52,6 +53,9 @@ class PlainStore:
         self._need_open()
         self._turns.need_state()
         return self._state[: -(-most // 8)].tobytes()[:most]
+
+    def server_memory(self) -> int:
+        return 0
 
     def close(self) -> None:
         self._closed, self._state, self._pending = True, None, None

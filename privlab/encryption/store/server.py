@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import resource
+import signal
 import socket
 import ssl
 import sys
@@ -204,6 +205,8 @@ class Session:
 
 def serve_child(descriptor: int) -> None:
     """Serve the inherited socket; the connection's key comes on standard input, where no process list shows it."""
+    # Ctrl-C in a terminal reaches the whole group; the parent decides what it means, and its end ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     key = sys.stdin.buffer.read(KEY_SIZE)
     if len(key) != KEY_SIZE:
         raise SystemExit("the store server got no key for its connection")
