@@ -356,7 +356,11 @@ def _memory(pid: int) -> bytes:
 
 
 def test_datasets_are_prepared_within_the_bound() -> None:
-    for name, shape, tests in (("breast-cancer", (455, 31), 114), ("digits01", (289, 63), 71)):
+    for name, shape, tests in (
+        ("breast-cancer", (455, 31), 114),
+        ("digits01", (289, 63), 71),
+        ("fashion-shoes", (1000, 63), 200),
+    ):
         data = datasets.load(name)
         assert data.train_x.shape == shape and len(data.test_y) == tests
         check_records(data.train_x, data.train_y)

@@ -22,6 +22,12 @@ _WHITE = 16.0
 #: The left corners of an 8×8 picture, left out: digits are not written there, and 62 pixels and a constant fill the ciphertext well.
 _CORNERS = (0, 56)
 
+_SHOES = (7, 9)
+_FROZEN_UNITS = 62
+_PIXELS = 28 * 28
+#: A middling grey, subtracted from every pixel.
+_GREY = 0.3
+
 
 @dataclass(frozen=True, eq=False)
 class Records:
@@ -55,7 +61,25 @@ def digits01() -> Records:
     return _records(np.delete(pixels / _WHITE, _CORNERS, axis=1), digit, test, ("0", "1"))
 
 
-DATASETS = {"breast-cancer": breast_cancer, "digits01": digits01}
+def fashion_shoes() -> Records:
+    """Sneakers and ankle boots of Fashion-MNIST (Xiao, Rasul, Vollgraf 2017), the *last layer* of a network whose first is frozen: 62 ReLU
+    units with random weights that no record has touched. 1000 × 63, and the 200 test pictures that the data set names."""
+    from privlab.data.fetch import EMBEDDED, read
+
+    pictures = read(EMBEDDED / "fashion-mnist-6k.npz")
+    # A stream that NumPy promises never to change.
+    frozen = np.random.RandomState(0).normal(size=(_PIXELS, _FROZEN_UNITS)) / np.sqrt(_PIXELS)
+    x, labels = [], []
+    for part in ("train", "test"):
+        kept = np.isin(pictures[f"{part}_y"], _SHOES)
+        grey = pictures[f"{part}_x"][kept].reshape(-1, _PIXELS) / 255
+        x.append(np.maximum((grey - _GREY) @ frozen, 0))
+        labels.append(pictures[f"{part}_y"][kept] == _SHOES[1])
+    test = np.arange(sum(map(len, x))) >= len(x[0])
+    return _records(np.concatenate(x), np.concatenate(labels), test, ("sneaker", "ankle boot"))
+
+
+DATASETS = {"breast-cancer": breast_cancer, "digits01": digits01, "fashion-shoes": fashion_shoes}
 
 
 def load(name: str) -> Records:
