@@ -133,8 +133,9 @@ MODES: dict[str, ModeFacts] = {
             about="A server process keeps the parameters as CKKS ciphertext and adds encrypted updates to them. CKKS rounds: the stored "
             "parameters differ from the plain sum by less than a millionth after a thousand updates.",
             protects="The parameters and every update against the server, and against whoever watches the connection.",
-            does_not_protect="The owners' own processes, which decrypt the parameters for each step. Decrypted values carry the scheme's "
-            f"own error and must never be handed to the server, or the key can leak (Li and Micciancio 2021). {_NO_DP}",
+            does_not_protect="The owners' own processes, which decrypt the parameters for each step. Decrypted parameters carry the "
+            "scheme's own error, from which whoever keeps the ciphertexts can compute the key (Li and Micciancio 2021): a server that may "
+            f"see the finished model can then read every update. Take BFV or the masked store for a model that is published. {_NO_DP}",
             key_holder="the data owners: the server has the public parameters and no secret key",
             store="ckks",
             exact=False,

@@ -26,6 +26,10 @@ def test_every_mode_has_a_store(mode: str) -> None:
     assert (scheme_for(facts.store, 3) if facts.is_store else open_store(mode, 3)).mode == facts.store
 
 
+def test_the_approximate_scheme_warns_of_publishing_its_model() -> None:
+    assert "Take BFV or the masked store for a model that is published" in MODES["ckks"].does_not_protect
+
+
 def test_golden_predictions() -> None:
     cost = predict("bfv", 1_000_000, owners=3)
     assert (cost.sent, cost.received) == (45_300_000, 15_100_000)

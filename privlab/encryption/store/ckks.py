@@ -7,8 +7,9 @@ The checksum cannot be exact here. Weights are real, in [−1, 1), and T = Σ w�
 ``TOLERANCE``·√(number of updates), many standard deviations of the scheme's own error. So a wrong key and a change that matters are
 noticed, and changes of the order of that error are not.
 
-Decrypted CKKS values betray the noise that protects the key to whoever also has the ciphertext (Li and Micciancio 2021): they stay in
-the owners' process, and only a new encryption of parameters, update by update, goes to the server.
+Decrypted CKKS values betray the noise that protects the key to whoever also has the ciphertext (Li and Micciancio 2021), and with the key
+every update of the run. So they must not reach the server: not during the run, and not as a published model either. Where the server may see
+the model, the exact stores are the choice.
 """
 
 from __future__ import annotations

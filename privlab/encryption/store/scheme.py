@@ -3,7 +3,7 @@
 The server adds ciphertexts that it cannot read, so it could add something else, or keep a damaged sum, and nobody would see it from the
 ciphertext. Each chunk therefore carries T = Σ wⱼ·vⱼ mod 2⁶⁴ of its encoded values v, with 64-bit weights w and one-time pads from
 the owners' key. Checksums add like the values do, so the sum's checksum can be checked after decryption. A sum that was changed by δ ≠ 0 with
-|δⱼ| < 2³² passes with probability at most 2⁻³² (the ring MAC of SPDZ2k, Cramer et al. 2018, section 3): the same holds for a wrong key and for a
+|δⱼ| ≤ 2³² passes with probability at most 2⁻³² (the ring MAC of SPDZ2k, Cramer et al. 2018, section 3): the same holds for a wrong key and for a
 sum that wrapped around the range of fixed point.
 """
 
