@@ -37,7 +37,15 @@ def seconds_for(store: Store, preflight: Preflight) -> float | None:
 
 
 def _method(config: RunConfig) -> tuple[str, ...]:
-    """The settings that decide how the gradients are computed."""
-    performance = config.performance
+    """The settings that decide how the gradients are computed, and what an encrypted store adds to each step."""
+    performance, encryption = config.performance, config.encryption
     views = str(config.training.augmentations)
-    return config.privacy.clipping, performance.gradient_method, performance.device, views, config.privacy.protection
+    store = (encryption.mode, str(encryption.owners), str(encryption.masks)) if encryption.is_store else ()
+    return (
+        config.privacy.clipping,
+        performance.gradient_method,
+        performance.device,
+        views,
+        config.privacy.protection,
+        *store,
+    )
