@@ -70,9 +70,11 @@ button[data-variant="segmented_control"][data-selected] p { font-weight: 700; fi
 .st-key-run-list button { min-height: 2rem; padding: 0.1rem 0.7rem; }
 
 /* The Budget page: the answer is large, and stands in its field's place like a value in a field. */
-.st-key-answer, .st-key-slid [data-testid="stColumn"]:first-child [data-testid="stVerticalBlock"] { gap: 0.1rem; }
-.st-key-answer p, .st-key-slid [data-testid="stColumn"]:first-child p { font-size: 0.875rem; }
-.st-key-answer-facts, .st-key-explorer-facts { column-gap: 1.75rem; }
+.st-key-answer, .st-key-slid { gap: 0.1rem; }
+.st-key-answer p, .st-key-slid p { font-size: 0.875rem; }
+.st-key-slid { min-width: 7.6rem; }
+.st-key-answer-facts { column-gap: 1.75rem; }
+.st-key-explorer-facts { column-gap: 1rem; }
 .st-key-answer-facts > div, .st-key-explorer-facts > div { width: auto !important; flex: 0 0 auto !important; }
 .st-key-explorer-facts [data-testid="stMetricValue"], .st-key-answer-facts [data-testid="stMetricValue"] {
   font-size: 1.3rem; }

@@ -15,7 +15,7 @@ from privlab.ui.budget.route import path
 from privlab.ui.signing import sign
 
 _CSS = """
-.privlab-answer { font-size: var(--privlab-answer-size); line-height: 1.15; white-space: nowrap;
+.privlab-answer { font-size: var(--privlab-answer-size); line-height: 1.15; white-space: nowrap; font-weight: 600;
   font-variant-numeric: tabular-nums; }
 .privlab-answer[data-state="old"] { opacity: 0.6; }
 """

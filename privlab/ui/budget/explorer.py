@@ -51,10 +51,9 @@ def explorer(case: Case) -> None:
     value = _slider(case, slides)
     keep_address()
     follows = _FOLLOWS[slides]
-    with st.container(key="slid"):
-        answer, rest = st.columns([1, 3], gap="small")
+    facts = st.container(horizontal=True, key="explorer-facts")
     values, how = _values(case, slides, value), {"adjacency": case.adjacency, "accountant": case.accountant}
-    with answer:
+    with facts, st.container(key="slid", width="content"):
         live_answer("explorer-answer", follows, values, **how, options={slides: _options(case, slides)})
     try:
         # Where nothing is slid, the case itself is the answer.
@@ -62,7 +61,7 @@ def explorer(case: Case) -> None:
     except Refused as error:
         st.error(escape(str(error)))
         return
-    with rest, st.container(horizontal=True, key="explorer-facts"):
+    with facts:
         st.metric("Steps T", f"{point.steps:,}", help="Steps of the training, E · N / B.")
         st.metric(
             "Noise on the mean, σ / B",
