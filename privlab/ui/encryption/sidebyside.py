@@ -45,7 +45,7 @@ def side_by_side() -> None:
         first, second, third, fourth = st.columns([3, 2, 2, 3], gap="medium", vertical_alignment="bottom")
         job = first.selectbox("Job", list(_JOBS), key="sbs-job", help="What each mode trains.")
         epochs = second.number_input(
-            "Epochs", 1, 150, 60, key="sbs-epochs", help="Expected passes over the 1,437 training records."
+            "Epochs", 1, 150, 60, key="sbs-epochs", help="Expected passes over the 1,442 training records."
         )
         owners = third.number_input(
             "Data owners",
