@@ -98,7 +98,8 @@ def test_ckks_stays_within_a_millionth_for_1000_updates(opened: Opener) -> None:
         store.commit(revision)
         expected = expected + update
     off = np.abs(store.open() - expected).max()
-    assert 0 < off < 1e-6
+    # The target is 10⁻⁶; the scheme's own error is 4·10⁻⁹ in standard deviation, and a level or scale too few would show here.
+    assert 1e-10 < off < 1e-7
 
 
 @pytest.mark.parametrize("size", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 4099])

@@ -1,7 +1,8 @@
 """The approximate homomorphic store: real numbers as CKKS ciphertexts, 2048 in each (Cheon, Kim, Kim, Song 2017).
 
-Scale 2⁴⁰ and one addition after another use no level; learning rate and momentum are in the update already. Encryption adds an error of about
-2·10⁻⁹ to a value, independent for each update, so it grows with the square root of their number: below 10⁻⁶ after a thousand.
+Scale 2⁴⁰ and one addition after another use no level; learning rate and momentum are in the update already. Encryption adds an error
+with standard deviation 1.3·10⁻¹⁰ to a value, independent for each update, so it grows with the square root of their number: 4·10⁻⁹ after a
+thousand, and 2·10⁻⁸ for the worst of a million values.
 
 The checksum cannot be exact here. Weights are real, in [−1, 1), and T = Σ wⱼ·xⱼ may differ from the decrypted values' by
 ``TOLERANCE``·√(number of updates), many standard deviations of the scheme's own error. So a wrong key and a change that matters are
@@ -27,8 +28,8 @@ SLOTS = DEGREE // 2
 SCALE_BITS = 40
 #: Largest value that is let in; the modulus of 54 bits holds sums up to 2¹³ at scale 2⁴⁰.
 MOST = 4096.0
-#: By how much a chunk's checksum may be off after one encryption; the scheme's own error there is about 4·10⁻⁷.
-TOLERANCE = 1e-5
+#: By how much a chunk's checksum may be off after one encryption; the scheme's own error there has standard deviation 1.5·10⁻⁸.
+TOLERANCE = 1e-6
 #: Fixed point of the checksum, bits behind the point.
 _CHECKSUM_BITS = 32
 
