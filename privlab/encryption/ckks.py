@@ -91,10 +91,11 @@ class Scheme:
         self.encoder.encode(listed, self.parms_at(level), scale or self.scale, plain)
         return plain
 
-    def galois_elements(self, rotations: Iterable[int]) -> list[int]:
-        """SEAL's names of rotations to the left: powers of 3 modulo 2N."""
+    def galois_elements(self, rotations: Iterable[int], conjugation: bool = False) -> list[int]:
+        """SEAL's names of rotations to the left, powers of 3 modulo 2N, and of complex conjugation, −1."""
         slots, modulus = self.parameters.slots, 2 * self.parameters.degree
-        return [pow(3, rotation % slots, modulus) for rotation in sorted(set(rotations))]
+        found = [pow(3, rotation % slots, modulus) for rotation in sorted(set(rotations))]
+        return [*found, modulus - 1] if conjugation else found
 
     def read_ciphertext(self, data: bytes) -> seal.Ciphertext:
         """The ciphertext that ``data`` holds. Raises CkksError where it is not one of two parts under these parameters."""
@@ -127,20 +128,20 @@ class KeyHolder(Scheme):
 
     Args:
         rotations: rotations to the left that the other party will need.
+        conjugation: whether it will need complex conjugates.
     """
 
-    def __init__(self, parameters: Parameters, rotations: Iterable[int] = ()):
+    def __init__(self, parameters: Parameters, rotations: Iterable[int] = (), conjugation: bool = False):
         super().__init__(parameters)
         self._generator = seal.KeyGenerator(self.context)
         secret = self._generator.secret_key()
         self._encryptor = seal.Encryptor(self.context, secret)
         self._decryptor = seal.Decryptor(self.context, secret)
-        self._rotations = tuple(rotations)
+        self._elements = self.galois_elements(rotations, conjugation)
 
     def evaluation_keys(self) -> tuple[bytes, bytes]:
         """(rotation keys, multiplication key): what others need to compute, and cannot read anything with."""
-        elements = self.galois_elements(self._rotations)
-        galois = self._generator.create_galois_keys(elements) if elements else seal.GaloisKeys()
+        galois = self._generator.create_galois_keys(self._elements) if self._elements else seal.GaloisKeys()
         return to_bytes(galois), to_bytes(self._generator.create_relin_keys())
 
     def public_key(self) -> bytes:
@@ -178,6 +179,18 @@ class Evaluator(Scheme):
             return a
         out = seal.Ciphertext()
         self._evaluator.rotate_vector(a, steps, self._galois, out)
+        return out
+
+    def conjugate(self, a: seal.Ciphertext) -> seal.Ciphertext:
+        """The complex conjugate of every slot."""
+        out = seal.Ciphertext()
+        self._evaluator.complex_conjugate(a, self._galois, out)
+        return out
+
+    def subtract(self, a: seal.Ciphertext, b: seal.Ciphertext) -> seal.Ciphertext:
+        """a − b of one level and one scale."""
+        out = seal.Ciphertext()
+        self._evaluator.sub(a, b, out)
         return out
 
     def add(self, a: seal.Ciphertext, b: seal.Ciphertext) -> seal.Ciphertext:

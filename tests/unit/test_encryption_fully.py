@@ -48,6 +48,21 @@ def weights(d: int, seed: int = 0) -> np.ndarray:
     return w * MOST_NORM / np.linalg.norm(w)
 
 
+def stepped(layout: Layout, v: np.ndarray, w: np.ndarray, scale: float) -> np.ndarray:
+    """What the circuit adds to the weights' slots, on plain slots: complex (SLOTS,)."""
+    parts, total = scaled(layout, v, scale), 0.0
+    for number, factor in enumerate(parts.factors):
+        z = parts.pairs[number // 2] * layout.spread(w)
+        for rotation in layout.over_inputs:
+            z = z + np.roll(z, -rotation)
+        part = z - z.conj() if number % 2 else z + z.conj()
+        total = total + factor * part * (part * part + (4 * C1 if number % 2 else -4 * C1))
+    total = total + parts.half + 0j
+    for rotation in layout.over_records:
+        total = total + np.roll(total, -rotation)
+    return total
+
+
 # Bounded by construction
 
 
@@ -101,16 +116,9 @@ def test_momentum_is_made_from_released_weights_alone() -> None:
 def test_layout_computes_the_gradient(n: int, d: int) -> None:
     """The circuit on plain slots."""
     (x, y), w, layout, scale = records(n, d), weights(d), Layout(n, d), 0.3
-    parts, total = scaled(layout, x * y[:, None], scale), 0.0
-    for first, second in zip(parts.first, parts.second, strict=True):
-        z = first * layout.spread(w)
-        for rotation in layout.over_inputs:
-            z = z + np.roll(z, -rotation)
-        total = total + second * z * (z * z - C1)
-    total = total + parts.half
-    for rotation in layout.over_records:
-        total = total + np.roll(total, -rotation)
-    found = layout.results(total + layout.spread(w))
+    total = stepped(layout, x * y[:, None], w, scale)
+    np.testing.assert_allclose(total.imag, 0, atol=1e-9)
+    found = layout.results(total.real + layout.spread(w))
     np.testing.assert_allclose(found, w + scale * gradient_sum(x * y[:, None], w), atol=1e-9)
     # SEAL's bias is in the first slot: nothing that is used may stand in its window.
     assert layout.result_slots.min() >= layout.window
@@ -146,23 +154,12 @@ def test_every_slot_counts() -> None:
     layout = Layout(300, 31)
     guarantee = Guarantee(2.0, 1e-5, scale, layout)
 
-    def slots(v: np.ndarray) -> np.ndarray:
-        parts, total = scaled(layout, v, scale), 0.0
-        for first, second in zip(parts.first, parts.second, strict=True):
-            z = first * layout.spread(w)
-            for rotation in layout.over_inputs:
-                z = z + np.roll(z, -rotation)
-            total = total + second * z * (z * z - C1)
-        total = total + parts.half
-        for rotation in layout.over_records:
-            total = total + np.roll(total, -rotation)
-        return total
-
     v = x * y[:, None]
     # The longest gradient there is: a record against w, where the cubic is largest.
     v[7] = -w / MOST_NORM
     w = w * math.sqrt(C1 / (3 * C3)) / MOST_NORM
-    moved = slots(v) - slots(np.where(np.arange(300)[:, None] == 7, 0.0, v))
+    without = np.where(np.arange(300)[:, None] == 7, 0.0, v)
+    moved = stepped(layout, v, w, scale) - stepped(layout, without, w, scale)
     deviation = np.full(SLOTS, guarantee.noise_elsewhere)
     deviation[layout.result_slots] = guarantee.noise_std
     shift = np.linalg.norm(moved / deviation)
@@ -213,7 +210,7 @@ def test_settings_out_of_range_are_refused_with_their_bounds() -> None:
 @pytest.fixture(scope="module")
 def lattice() -> tuple[Layout, KeyHolder, Evaluator]:
     layout = Layout(455, 31)
-    keys = KeyHolder(Parameters(*PARAMETERS), layout.over_inputs + layout.over_records)
+    keys = KeyHolder(Parameters(*PARAMETERS), layout.over_inputs + layout.over_records, conjugation=True)
     return layout, keys, Evaluator(Parameters(*PARAMETERS), *keys.evaluation_keys())
 
 
@@ -334,7 +331,7 @@ def test_server_memory_and_traffic(leaky: bool, monkeypatch: pytest.MonkeyPatch,
         seen = [next(points) for _ in range(4)]
         memory = _memory(children[0].pid)
     v = data.train_x * data.train_y[:, None]
-    for plain in (data.train_x[100], v[100], scaled(Layout(455, 31), v, 4 / 455).first[0][300:]):
+    for plain in (data.train_x[100], v[100], scaled(Layout(455, 31), v, 4 / 455).pairs[0][300:]):
         assert plain.tobytes()[:24] not in memory and not any(plain.tobytes()[:24] in sent for sent in traffic)
     for point in seen[1:3]:
         assert (point.weights.tobytes()[:24] in memory) == leaky

@@ -145,7 +145,7 @@ class _Training:
         self._test = np.asarray(test_x, dtype=np.float64), np.asarray(test_y, dtype=np.float64)
         begin = perf_counter()
         rotations = self._layout.over_inputs + self._layout.over_records
-        self._keys = KeyHolder(Parameters(*PARAMETERS), rotations)
+        self._keys = KeyHolder(Parameters(*PARAMETERS), rotations, conjugation=True)
         conversation = os.urandom(KEY_SIZE)
         self._envelope = Envelope(conversation, PURPOSE, sends=WEIGHTS, receives=STEPPED)
         blobs = [self._envelope.seal(key) for key in (*self._keys.evaluation_keys(), self._keys.public_key())]
