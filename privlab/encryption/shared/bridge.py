@@ -280,7 +280,9 @@ class _Parties:
         step = 0
         while step < settings.steps:
             told = self._together(_STRETCH)
-            step = told[0]["step"]
+            step = min(step + settings.open_every, settings.steps)
+            if any(one.get("step") != step for one in told):
+                raise SharedError(f"The parties are at steps {[one.get('step') for one in told]} and not all at {step}.")
             yield told
         for child in self._children:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,0 +1,409 @@
+"""Secret-shared training without SPU: bounds, accounting, an owner's draws, the plain twin, and the bridge to the parties."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from privlab.encryption.shared import bridge
+from privlab.encryption.shared.accounting import guarantee
+from privlab.encryption.shared.bounds import ERROR_SQUARED, SUM_SCALE, bounds_of, party_deviation
+from privlab.encryption.shared.guesses import UNIT, guess
+from privlab.encryption.shared.noise import grid_noise, relative_error
+from privlab.encryption.shared.owner import Owner, rows_of
+from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSettings
+from privlab.encryption.shared.twin import Twin, accuracy, initial, split
+from privlab.privacy import epsilon
+
+OWNERS = (479, 479, 479)
+
+
+def seeded(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# --- first guesses ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [4.0, 137.9, 2.0**21])
+def test_a_newton_step_after_the_guess_never_exceeds_the_reciprocal_root(most):
+    x = np.geomspace(1.0, most, 100_001)
+    y = guess("rsqrt", 1.0, most, flat_first=True)(x)
+    ended = y * (3 - x * y * y) / 2 * np.sqrt(x)
+    assert ended.max() <= 1 + 1e-12
+    assert ended.min() > 0.94
+    assert ended[x < 128].min() > 0.999
+    # The rounding of the step itself is bounded for guesses up to 1.1 only.
+    assert 0 < y.min() <= y.max() <= 1.1
+
+
+def test_a_short_gradient_keeps_its_length():
+    assert guess("rsqrt", 1.0, 64.0, flat_first=True)(np.array([1.0])) == 1.0
+
+
+def test_the_reciprocals_newton_step_never_exceeds_it():
+    x = np.geomspace(0.003, 512, 100_001)
+    y = guess("reciprocal", 0.003, 512)(x)
+    ended = y * (2 - x * y) * x
+    assert ended.max() <= 1 + 1e-12
+    assert ended[x < 128].min() > 0.99
+    assert ended.min() > 0.8
+
+
+# --- an owner's part -------------------------------------------------------------------------------------------------------
+
+
+def an_owner(records=200, rate=0.1, slots=60, seed=None, **given):
+    draw = seeded(3)
+    x, y = draw.uniform(0, 1, (records, 4)), draw.integers(0, 3, records)
+    defaults = {"classes": 3, "input_norm": 2.0, "deviation": 0.5, "dimension": 50}
+    generator = None if seed is None else seeded(seed)
+    return Owner(x, y, rate=rate, slots=slots, generator=generator, **{**defaults, **given})
+
+
+def test_a_record_is_on_the_grid_and_no_longer_than_promised():
+    x = np.array([[30.0, 40.0], [0.3, 0.4]])
+    rows = rows_of(x, np.array([1, 0]), 2, 5.0)
+    assert np.array_equal(rows / UNIT, np.rint(rows / UNIT))
+    assert np.linalg.norm(rows[:, :2], axis=1) == pytest.approx([5.0, 0.5], abs=2 * UNIT)
+    assert np.linalg.norm(rows[0, :2]) <= 5.0
+    assert np.all(rows[:, 2] == 1)
+    # The norm that clipping relies on is never below the true one.
+    assert np.all(rows[:, 3] >= np.square(rows[:, :3]).sum(1))
+    assert rows[:, 4:].tolist() == [[0, 1], [1, 0]]
+
+
+def test_each_record_joins_by_its_own_coin_at_a_random_place():
+    owner, counts, first = an_owner(rate=0.1, seed=1), [], set()
+    for _ in range(400):
+        block = owner.block()
+        used = np.flatnonzero(block[:, 4])
+        counts.append(len(used))
+        first.add(int(used[0]))
+        assert np.all(block[block[:, 4] == 0] == 0)
+    assert np.mean(counts) == pytest.approx(20, abs=4 * math.sqrt(18 / 400))
+    assert np.var(counts) == pytest.approx(18, rel=0.3)
+    assert len(first) > 5
+
+
+def test_a_batch_beyond_its_padding_is_cut():
+    block = an_owner(rate=0.9, slots=10, seed=1).block()
+    assert block.shape == (10, 4 + 2 + 3)
+    assert np.all(block[:, 4] == 1)
+
+
+def test_every_record_takes_part_at_rate_one():
+    assert an_owner(records=50, rate=1.0, slots=60).block()[:, 4].sum() == 50
+
+
+def test_two_owners_of_the_system_draw_differently_and_two_of_a_seed_alike():
+    assert not np.array_equal(an_owner().noise(), an_owner().noise())
+    one, other = an_owner(seed=5), an_owner(seed=5)
+    assert np.array_equal(one.block(), other.block())
+    assert np.array_equal(one.noise(), other.noise())
+
+
+def test_noise_is_normal_on_the_grid():
+    noise = grid_noise(200_000, 0.75, seeded())
+    assert np.array_equal(noise / UNIT, np.rint(noise / UNIT))
+    assert noise.std() == pytest.approx(0.75, rel=0.01)
+    assert noise.mean() == pytest.approx(0, abs=0.01)
+    assert np.mean(np.abs(noise) > 1.5) == pytest.approx(0.0455, abs=0.002)
+    # Pinned: the same words must give the same noise for a reproducible run to stay one.
+    assert (noise[:3] / UNIT).tolist() == [-169978.0, -243087.0, 249970.0]
+
+
+def test_noise_too_small_for_the_grid_is_refused_by_value():
+    with pytest.raises(SharedError, match=r"noise of 0\.003 is below 0\.00391"):
+        relative_error(0.003)
+
+
+# --- bounds and ε ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_margin_is_what_the_documentation_derives():
+    logistic = bounds_of(SharedSettings(), 64, 10, 279)
+    tau = 2 * UNIT
+    assert logistic.margin == pytest.approx((tau * math.sqrt(65 * 10) + 2 * tau * math.sqrt(650)) / 2, rel=1e-9)
+    assert logistic.longest == pytest.approx(65 * ERROR_SQUARED * 1.01)
+    mlp = bounds_of(SharedSettings(model="mlp", learning_rate=0.1), 64, 10, 279)
+    assert mlp.dimension == 2410
+    assert mlp.margin == pytest.approx(0.0085634, rel=1e-4)
+    # A shorter clip feels the same rounding more.
+    assert bounds_of(SharedSettings(max_grad_norm=0.5), 64, 10, 279).margin == pytest.approx(2 * logistic.margin)
+
+
+def test_numbers_that_could_leave_the_ring_are_refused_by_name():
+    with pytest.raises(SharedError, match=r"beyond the 33,554,432 .*weight_limit=1000"):
+        bounds_of(SharedSettings(model="mlp", weight_limit=1000), 64, 10, 279)
+
+
+def test_epsilon_is_never_below_the_plain_accountants_and_worse_against_a_party():
+    settings = SharedSettings(noise_multiplier=2.0)
+    promise = guarantee(settings, OWNERS, 64, 10)
+    assert promise.sample_rate == 128 / 1437
+    outside, party = promise.epsilon([1, 100, 200]), promise.epsilon_party([1, 100, 200])
+    assert outside[-1] > epsilon(128 / 1437, 2.0, 200, 1e-5)
+    assert party[-1] > epsilon(128 / 1437, 2.0 * math.sqrt(2 / 3), 200, 1e-5)
+    assert np.all(np.diff(outside) > 0)
+    assert (outside[-1], party[-1]) == pytest.approx((2.954494, 3.919601), rel=1e-5)
+
+
+def test_what_padding_and_sampling_may_cost_stays_within_the_reserve():
+    settings = SharedSettings()
+    promise = guarantee(settings, OWNERS, 64, 10)
+    worst = float(promise.epsilon_party([200])[0])
+    overflow = 200 * binom.sf(promise.slots, 480, promise.sample_rate)
+    assert promise.delta + (1 + math.exp(worst)) * overflow < settings.delta
+    assert promise.slots == 93
+    # One place fewer would not do: the padding is no larger than it must be.
+    fewer = 200 * binom.sf(promise.slots - 1, 480, promise.sample_rate)
+    assert promise.delta + (1 + math.exp(worst)) * fewer > settings.delta
+    assert 0 < promise.extra < 1e-3
+
+
+def test_the_parties_noise_together_is_the_noise_multiplier():
+    settings = SharedSettings(noise_multiplier=3.0, max_grad_norm=0.5)
+    assert math.sqrt(PARTIES) * party_deviation(settings) == pytest.approx(SUM_SCALE * 3.0 * 0.5)
+
+
+def test_a_reproducible_run_guarantees_nothing():
+    promise = guarantee(SharedSettings(randomness="reproducible"), OWNERS, 64, 10)
+    assert np.all(np.isinf(promise.epsilon([10, 200])))
+    assert np.all(np.isinf(promise.epsilon_party([10])))
+
+
+@pytest.mark.parametrize(
+    ("change", "records", "words"),
+    [
+        ({"batch_size": 2000}, OWNERS, r"batch_size=2,000 is more than the 1,437 records"),
+        ({"delta": 1e-3}, OWNERS, r"delta=0\.001 must be below 1 / 1,437 records"),
+        ({"noise_multiplier": 0.06}, OWNERS, r"counts as 0\.04"),
+        ({"noise_multiplier": 0.1, "steps": 100_000}, OWNERS, r"(spends ε=|beyond the)"),
+        ({}, (500, 500), r"2 owners"),
+        ({}, (500, 500, 0), r"none empty"),
+    ],
+)
+def test_settings_without_a_guarantee_are_refused(change, records, words):
+    with pytest.raises(SharedError, match=words):
+        guarantee(SharedSettings(**change), records, 64, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"model": "cnn"}, r"model='cnn' is unknown; .* logistic, mlp"),
+        ({"momentum": 1.0}, r"momentum=1 must lie between 0 and 0\.99"),
+        ({"learning_rate": math.nan}, r"learning_rate=nan must lie"),
+        ({"randomness": "none"}, r"randomness='none'"),
+        ({"clip": 1}, r"unknown settings: clip"),
+    ],
+)
+def test_wrong_settings_are_named(given, words):
+    with pytest.raises(SharedError, match=words):
+        SharedSettings.from_dict(given)
+
+
+def test_settings_survive_a_round_trip():
+    settings = SharedSettings(model="mlp", batch_size=64)
+    assert SharedSettings.from_dict(settings.to_dict()) == settings
+
+
+# --- the plain twin --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["logistic", "mlp"])
+def test_the_twin_sums_clipped_gradients_of_single_records(model):
+    settings = SharedSettings(model=model, hidden=5)
+    layers = settings.layers(4, 3)
+    draw = seeded(2)
+    x, y = draw.normal(size=(6, 4)), draw.integers(0, 3, 6)
+    rows = rows_of(x, y, 3, 10.0)
+    parameters = initial(layers, 1)
+
+    def loss(at, row):
+        inputs, label = row[:5], row[6:].argmax()
+        weights = split(at, layers)
+        if len(weights) == 2:
+            inputs = np.append(np.maximum(inputs @ weights[0], 0), 1)
+        logits = inputs @ weights[-1]
+        return np.log(np.exp(logits).sum()) - logits[label]
+
+    expected = np.zeros_like(parameters)
+    for row in rows:
+        steps = np.eye(len(parameters)) * 1e-6
+        gradient = np.array([(loss(parameters + s, row) - loss(parameters - s, row)) / 2e-6 for s in steps])
+        expected += gradient / max(1, np.linalg.norm(gradient) / 0.7)
+    twin = Twin(layers, parameters, 0.1, 0.9, 0.7)
+    assert twin.clipped_sum(rows[:, :5], rows[:, 6:]) == pytest.approx(expected, abs=1e-6)
+    # Two steps: momentum keeps nine tenths of the first.
+    twin.step(rows[:0], np.ones_like(parameters))
+    twin.step(rows[:0], np.zeros_like(parameters))
+    assert parameters - twin.parameters == pytest.approx(np.full_like(parameters, 0.1 * 1.9))
+
+
+def test_accuracy_counts_the_largest_logit():
+    parameters = np.array([[1.0, -1.0], [0.0, 0.5]]).ravel()
+    assert accuracy(parameters, ((2, 2),), np.array([[1.0], [-1.0], [0.1]]), np.array([0, 1, 0])) == pytest.approx(
+        2 / 3
+    )
+
+
+# --- the bridge ------------------------------------------------------------------------------------------------------------
+
+FAKE = """
+import json, os, sys, time
+import numpy as np
+from privlab.encryption.shared import wire
+task = json.loads(sys.stdin.readline())
+rank, how = task["rank"], os.environ["FAKE_PARTY"]
+assert len(wire.unpack(task["x"])) == len(wire.unpack(task["y"])) == 20
+def say(**message):
+    print(json.dumps(message), flush=True)
+print("a library's chatter", file=sys.stderr)
+if how == "fails" and rank == 1:
+    say(kind="failed", message="RuntimeError: no memory left")
+say(kind="ready")
+if how == "dies" and rank == 2:
+    print("Segmentation fault", file=sys.stderr)
+    os._exit(1)
+if how == "silent":
+    time.sleep(60)
+if how == "junk" and rank == 0:
+    print("[info] hello", flush=True)
+for step in (2, 4, 5):
+    steps = 1 if step == 5 else 2
+    told = {"kind": "opened", "step": step, "steps": steps, "seconds": 0.1 * (rank + 1), "sent": 100, "norm": 1.0}
+    if rank == 0:
+        told["parameters"] = wire.pack(np.zeros(10))
+    if how == "refused" and step == 4:
+        told = {"kind": "refused", "message": "a layer's parameters have grown"}
+    say(**told)
+if how == "waits":
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def parties(tmp_path, monkeypatch):
+    """An interpreter that says it has SPU, and runs a pretended party instead of the real one."""
+
+    def pretend(how: str, version: str = "0.9.5") -> Path:
+        party, interpreter = tmp_path / "party.py", tmp_path / "python"
+        party.write_text(FAKE, "utf-8")
+        interpreter.write_text(
+            f'#!/bin/sh\nif [ "$1" = "-c" ]; then echo {version}; exit 0; fi\nexec "{sys.executable}" "{party}"\n',
+            "utf-8",
+        )
+        interpreter.chmod(0o755)
+        bridge._version.cache_clear()
+        monkeypatch.setenv("PRIVLAB_SPU_PYTHON", str(interpreter))
+        monkeypatch.setenv("FAKE_PARTY", how)
+        return interpreter
+
+    yield pretend
+    bridge._version.cache_clear()
+
+
+SMALL = SharedSettings(batch_size=6, steps=5, open_every=2, noise_multiplier=3.0, tls=False)
+
+
+def a_small_run(settings=SMALL):
+    draw = seeded(4)
+    x, y = draw.uniform(0, 1, (60, 4)), draw.integers(0, 2, 60)
+    return bridge.train(settings, bridge.owners_of(x, y), (x, y), 2)
+
+
+def test_a_run_tells_a_record_at_each_opening(parties):
+    parties("well")
+    records = list(a_small_run())
+    assert [record.step for record in records] == [2, 4, 5]
+    # The slowest party's time, over the steps of the stretch; what all three sent.
+    assert [record.seconds for record in records] == pytest.approx([0.15, 0.15, 0.3])
+    assert [record.bytes_sent for record in records] == [150, 150, 300]
+    assert all(0 < record.epsilon < record.epsilon_party for record in records)
+    promise = guarantee(SMALL, (20, 20, 20), 4, 2)
+    assert [record.epsilon for record in records] == pytest.approx(promise.epsilon([2, 4, 5]))
+    assert all(record.drift is None and 0 <= record.twin_accuracy <= 1 for record in records)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("fails", r"Party 2 of 3 failed: RuntimeError: no memory left"),
+        ("dies", r"Party 3 of 3 ended by itself\. Its last words: Segmentation fault"),
+        ("junk", r"said something that is no message"),
+        ("refused", r"a layer's parameters have grown"),
+    ],
+)
+def test_a_party_that_does_not_go_on_is_told(parties, how, words):
+    parties(how)
+    with pytest.raises(SharedError, match=words):
+        list(a_small_run())
+
+
+def test_closing_a_run_ends_its_parties(parties, monkeypatch):
+    parties("waits")
+    started = []
+    start = bridge.subprocess.Popen
+
+    def watched(*given, **more):
+        started.append(start(*given, **more))
+        return started[-1]
+
+    monkeypatch.setattr(bridge.subprocess, "Popen", watched)
+    run = a_small_run()
+    next(run)
+    run.close()
+    children = [child for child in started if "-m" in child.args]
+    assert len(children) == 3
+    assert all(child.poll() is not None for child in children)
+
+
+def test_parties_that_say_nothing_are_given_up(parties, monkeypatch):
+    parties("silent")
+    monkeypatch.setattr(bridge, "_STRETCH", 1.0)
+    with pytest.raises(SharedError, match=r"have said nothing for 1 s\. Its last words: a library's chatter"):
+        list(a_small_run())
+
+
+def test_parties_at_different_steps_are_not_believed(parties):
+    parties("well")
+    with pytest.raises(SharedError, match=r"are at steps \[5, 5, 5\] and not all at 6"):
+        list(a_small_run(SharedSettings(**{**SMALL.to_dict(), "steps": 7})))
+
+
+def test_without_the_environment_it_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRIVLAB_SPU_PYTHON", str(tmp_path / "nowhere"))
+    ready, why = bridge.available()
+    assert not ready
+    assert "make spu" in why
+    with pytest.raises(SharedError, match="make spu"):
+        a_small_run()
+
+
+def test_another_version_is_not_taken_for_the_right_one(parties):
+    parties("well", version="0.8.0")
+    ready, why = bridge.available()
+    assert not ready
+    assert "has SPU 0.8.0, not 0.9.5" in why
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda x, y: (np.where(np.arange(len(y))[:, None] == 3, np.nan, x), y), r"owner 1: a record holds a number"),
+        (lambda x, y: (x, y + 2), r"owner 1: labels from 2 to 3 must lie between 0 and 1"),
+        (lambda x, y: (x[:, 0], y), r"owner 1: records of shape \(60,\)"),
+    ],
+)
+def test_wrong_records_are_refused_before_anything_starts(spoil, words):
+    draw = seeded(4)
+    x, y = draw.uniform(0, 1, (60, 4)), np.tile([0, 1], 30)
+    with pytest.raises(SharedError, match=words):
+        bridge.train(SMALL, [spoil(x, y), (x, y), (x, y)], (x, y), 2)
