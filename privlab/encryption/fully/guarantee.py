@@ -72,10 +72,11 @@ class Guarantee:
     def accounted(self) -> float:
         """The noise multiplier that is accounted: a little less than σ, for what a record moves in all other slots counts too.
 
-        There one record moves at most √B·M, and CKKS errs by less than as much again for either of two neighbours.
+        There one record moves at most √B·M, and CKKS errs in either part of any slot, for either of two neighbours.
         """
-        elsewhere = 3 * math.sqrt(self.layout.window) * GRADIENT_BOUND / (ELSEWHERE * self.sensitivity)
-        return self.noise_multiplier / math.sqrt(1 + elsewhere**2)
+        errors = 2 * self.weight_error * math.sqrt(2 * SLOTS) / self.scale
+        moved = math.sqrt(self.layout.window) * GRADIENT_BOUND + errors
+        return self.noise_multiplier / math.sqrt(1 + (moved / (ELSEWHERE * self.sensitivity)) ** 2)
 
     def epsilons(self, steps: int) -> np.ndarray:
         """ε after each of 1 … ``steps`` steps, (steps,); one record added or removed, all records in every step.
