@@ -119,7 +119,7 @@ MODES: dict[str, ModeFacts] = {
             bytes_per_parameter=15.1,
             seconds_per_million=0.6,
             open_seconds_per_million=0.4,
-            server_bytes_per_parameter=64.0,
+            server_bytes_per_parameter=105.0,
             most_parameters=10_000_000,
             sees={
                 "thief": "Names, sizes and times of sealed files; the store writes nothing to disk.",
@@ -142,7 +142,7 @@ MODES: dict[str, ModeFacts] = {
             bytes_per_parameter=30.0,
             seconds_per_million=0.9,
             open_seconds_per_million=0.6,
-            server_bytes_per_parameter=128.0,
+            server_bytes_per_parameter=200.0,
             most_parameters=10_000_000,
             sees={
                 "thief": "Names, sizes and times of sealed files; the store writes nothing to disk.",
@@ -164,7 +164,7 @@ MODES: dict[str, ModeFacts] = {
             bytes_per_parameter=4.0,
             seconds_per_million=0.03,
             open_seconds_per_million=0.02,
-            server_bytes_per_parameter=12.0,
+            server_bytes_per_parameter=16.0,
             most_parameters=100_000_000,
             sees={
                 "thief": "Names, sizes and times of sealed files; the store writes nothing to disk.",

@@ -89,3 +89,15 @@ def test_close_ends_the_server() -> None:
     server = psutil.Process(store.server_pid)
     store.close()
     assert not server.is_running()
+
+
+def test_a_server_that_cannot_be_started_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(StoreError, match="cannot be started: No such file"):
+        open_store("pad", 10)
+
+
+def test_a_server_that_ends_at_once_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(StoreError, match=r"did not take this client.*its process ended with code 1"):
+        open_store("pad", 10)

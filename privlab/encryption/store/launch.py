@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -84,15 +85,20 @@ def _start_child(patience: float) -> tuple[Link, subprocess.Popen]:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
     ours.settimeout(patience)
     key = os.urandom(KEY_SIZE)
-    with theirs:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "privlab.encryption.store.server", "--descriptor", str(theirs.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            env=_environment(),
-        )
-    with child.stdin:
+    try:
+        with theirs:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "privlab.encryption.store.server", "--descriptor", str(theirs.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=_environment(),
+            )
+    except OSError as error:  # no memory or no process left
+        ours.close()
+        raise StoreError(f"The store server cannot be started: {error.strerror or error}.") from None
+    # A child that has ended already is noticed, and named, at the greeting.
+    with contextlib.suppress(BrokenPipeError), child.stdin:
         child.stdin.write(key)
     return Link(ours, key), child
 
