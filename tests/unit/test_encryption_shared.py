@@ -310,7 +310,7 @@ def parties(tmp_path, monkeypatch):
     bridge._version.cache_clear()
 
 
-SMALL = SharedSettings(batch_size=6, steps=5, open_every=2, noise_multiplier=3.0, tls=False)
+SMALL = SharedSettings(batch_size=6, steps=5, open_every=2, noise_multiplier=3.0)
 
 
 def a_small_run(settings=SMALL):

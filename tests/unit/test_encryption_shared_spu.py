@@ -46,7 +46,7 @@ def test_three_parties_end_where_the_plain_twin_ends(settings):
 
 def test_a_layer_that_grows_beyond_its_limit_ends_the_run():
     owners, test = digits()
-    run = bridge.train(replace(LOGISTIC, weight_limit=2.0, tls=False), owners, test, 10)
+    run = bridge.train(replace(LOGISTIC, weight_limit=2.0), owners, test, 10)
     with pytest.raises(SharedError, match=r"grown to a norm of .*, above weight_limit=2"):
         list(run)
 
@@ -60,7 +60,7 @@ def test_a_party_that_is_killed_ends_the_run_and_the_others(monkeypatch):
 
     monkeypatch.setattr(bridge.subprocess, "Popen", watched)
     owners, test = digits()
-    run = bridge.train(replace(LOGISTIC, steps=500, tls=False), owners, test, 10)
+    run = bridge.train(replace(LOGISTIC, steps=500), owners, test, 10)
     next(run)
     os.kill(started[1].pid, signal.SIGKILL)
     with pytest.raises(SharedError, match="Party"):

@@ -24,7 +24,6 @@ from privlab.encryption.shared.owner import Owner
 from privlab.encryption.shared.program import Shape, on_grid
 from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSettings
 from privlab.encryption.shared.twin import Twin, accuracy, initial
-from privlab.encryption.store.tls import Certificates, make_certificates
 
 _ROOT = Path(__file__).resolve().parents[3]
 _VERSION = "0.9.5"
@@ -230,16 +229,6 @@ class _Parties:
     def _start(self) -> None:
         settings, owners, promise, shape = self._given
         self._folder = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="privlab-shared-")))
-        tls = None
-        if settings.tls:
-            make_certificates(self._folder, ["127.0.0.1"], days=2)
-            tls = {
-                side: {name: str(path) for name, path in asdict(files).items()}
-                for side, files in (
-                    ("server", Certificates.server(self._folder)),
-                    ("client", Certificates.client(self._folder)),
-                )
-            }
         addresses = [f"127.0.0.1:{port}" for port in _free_ports(PARTIES)]
         # Three parties on few cores: threads that wait for each other in a loop would cost most of the time.
         threads = {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1", "PYTHONPATH": str(_ROOT), "JAX_PLATFORMS": "cpu"}
@@ -258,7 +247,6 @@ class _Parties:
             task = {
                 "rank": rank,
                 "addresses": addresses,
-                "tls": tls,
                 "log": str(log),
                 "settings": settings.to_dict(),
                 "shape": asdict(shape),
@@ -282,7 +270,9 @@ class _Parties:
             told = self._together(_STRETCH)
             step = min(step + settings.open_every, settings.steps)
             if any(one.get("step") != step for one in told):
-                raise SharedError(f"The parties are at steps {[one.get('step') for one in told]} and not all at {step}.")
+                raise SharedError(
+                    f"The parties are at steps {[one.get('step') for one in told]} and not all at {step}."
+                )
             yield told
         for child in self._children:
             with contextlib.suppress(subprocess.TimeoutExpired):

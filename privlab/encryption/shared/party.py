@@ -38,7 +38,7 @@ _SENT = re.compile(rb"Link details: total send bytes (\d+)")
 class Machine:
     """This party's end of the shared computer: variables, programs and the other parties."""
 
-    def __init__(self, rank: int, addresses: list[str], tls: dict[str, dict[str, str]] | None, log: Path):
+    def __init__(self, rank: int, addresses: list[str], log: Path):
         import jax
         import spu
         from spu import libspu
@@ -50,11 +50,6 @@ class Machine:
         desc.recv_timeout_ms = _PATIENCE_MS
         for index, address in enumerate(addresses):
             desc.add_party(f"party{index}", address)
-        if tls:
-            desc.enable_ssl = True
-            for options, files in ((desc.client_ssl_opts, tls["client"]), (desc.server_ssl_opts, tls["server"])):
-                options.cert.certificate_path, options.cert.private_key_path = files["certificate"], files["key"]
-                options.verify.ca_file_path, options.verify.verify_depth = files["authority"], 1
         self._link = libspu.link.create_brpc(desc, rank)
         config = libspu.RuntimeConfig(
             protocol=libspu.ProtocolKind.ABY3, field=libspu.FieldType.FM64, fxp_fraction_bits=FRACTION_BITS
@@ -143,7 +138,7 @@ def work(task: dict[str, Any], say: Any) -> None:
         dimension=shape.dimension,
         generator=generator,
     )
-    machine = Machine(rank, task["addresses"], task["tls"], Path(task["log"]))
+    machine = Machine(rank, task["addresses"], Path(task["log"]))
     blocks, noises = [f"block{index}" for index in range(PARTIES)], [f"noise{index}" for index in range(PARTIES)]
     state = ["parameters", "velocity"]
     programs = {}

@@ -36,7 +36,6 @@ class SharedSettings:
         seed: of the initial parameters.
         randomness: "private" draws coins and noise from the operating system; "reproducible" from ``seed``, for tests: the
             draws can be guessed, so there is no guarantee and ε is reported as infinite.
-        tls: whether the parties encrypt and authenticate what they send each other.
     """
 
     model: Model = "logistic"
@@ -53,7 +52,6 @@ class SharedSettings:
     hidden: int = 32
     seed: int = 0
     randomness: Literal["private", "reproducible"] = "private"
-    tls: bool = True
 
     def __post_init__(self) -> None:
         bounds = {
