@@ -332,6 +332,19 @@ def secure_sum(
     return SecureSum(hub.unmasked(answers), hub.came, sent, received)
 
 
+def veil(words: np.ndarray, key: bytes, label: bytes, owner: int, *, lift: bool = False) -> None:
+    """Put ``words`` (d,) uint32 of one owner under a key that the owners share and the summing party lacks, or ``lift`` it.
+
+    The summing party then sees a random sum; owners lift the veil of each owner whose words are in it. Masks alone would show
+    it the sum, and after a crash a second sum for steps that are done again.
+
+    Args:
+        key: 32 bytes. A label serves one round: the same words twice under one key and label would show their difference.
+    """
+    info = b"privlab veil 1 " + struct.pack(">I", owner) + label
+    add_stream(words, HKDF(SHA256(), 32, salt=None, info=info).derive(key), minus=lift)
+
+
 def check_threshold(owners: int, threshold: int) -> None:
     """Raises MaskError unless n / 2 < threshold ≤ n."""
     if not owners / 2 < threshold <= owners:

@@ -12,9 +12,9 @@ long, it costs nothing all the same: docs/encryption.md, "Several data owners", 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
-from privlab.privacy.accounting import LEAST_NOISE, epsilon_curve
+from privlab.privacy.accounting import LEAST_NOISE, epsilon_of
+from privlab.privacy.phases import merged
 from privlab.privacy.plan import PrivacyPlan
 
 #: Smallest deviation of one owner's share of the noise, in steps of the grid that updates are rounded to.
@@ -28,7 +28,7 @@ def left_of_noise(plan: PrivacyPlan, colluding: int) -> float:
     return (max(0, plan.fewest_owners - colluding) / plan.fewest_owners) ** 0.5
 
 
-def epsilon_against(plan: PrivacyPlan, colluding: int, step: int) -> float:
+def epsilon_against(plan: PrivacyPlan, colluding: int, step: int, repeated: int = 0) -> float:
     """ε at the plan's δ for a record of any other owner, after ``step`` steps, against ``colluding`` owners who pool what
     they know; inf where their shares may be all the noise there is. 0 is anybody who is no owner.
 
@@ -36,25 +36,30 @@ def epsilon_against(plan: PrivacyPlan, colluding: int, step: int) -> float:
         plan: private; of independent noise.
         colluding: k, from 0 to n − 1.
         step: steps done, at least 1.
+        repeated: most steps that were done again after a crash. They released nothing to outsiders, but owners saw them;
+            each is counted with the smallest σ of all.
 
     Raises:
         ValueError: k outside its bounds.
     """
     if not 0 <= colluding < plan.owners:
         raise ValueError(f"colluding={colluding} must be 0 to {plan.owners - 1}: one owner is to be protected.")
-    return _with_less(plan, left_of_noise(plan, colluding), step)
+    return _with_less(plan, left_of_noise(plan, colluding), step, repeated)
 
 
-def epsilon_alone(plan: PrivacyPlan, step: int) -> float:
+def epsilon_alone(plan: PrivacyPlan, step: int, repeated: int = 0) -> float:
     """ε at the plan's δ against somebody who sees one owner's updates by themselves: only that owner's share protects."""
-    return _with_less(plan, plan.fewest_owners**-0.5, step)
+    return _with_less(plan, plan.fewest_owners**-0.5, step, repeated)
 
 
-@lru_cache(maxsize=256)
-def _with_less(plan: PrivacyPlan, factor: float, step: int) -> float:
+def _with_less(plan: PrivacyPlan, factor: float, step: int, repeated: int) -> float:
     if plan.noise_multiplier * factor < LEAST_NOISE:
         return float("inf")
-    return float(epsilon_curve(replace(plan, noise_multiplier=plan.noise_multiplier * factor), [step])[0])
+    phases = replace(plan, noise_multiplier=plan.noise_multiplier * factor).phases_until(step)
+    if repeated:
+        weakest = min(phases, key=lambda phase: phase.noise_multiplier)
+        phases = merged((*phases, replace(weakest, steps=repeated)))
+    return epsilon_of(phases, plan.delta, accountant=plan.accountant, adjacency=plan.adjacency)
 
 
 def share_on_grid(plan: PrivacyPlan, factor: float) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from typing import Any, Literal
 
 from privlab import __version__
@@ -15,6 +16,7 @@ from privlab.config.schedule import Schedule
 from privlab.metrics import METRICS, Release
 from privlab.privacy.owners import epsilon_against, epsilon_alone
 from privlab.privacy.plan import PrivacyPlan
+from privlab.privacy.planning import logged_steps
 from privlab.runs.ledger import Ledger
 from privlab.runs.record import Run, RunEvent, Status
 
@@ -248,7 +250,8 @@ def _owners(run: Run) -> str:
     if plan.owners == 1:
         return "one, who sees all records"
     seen = (
-        "masks that cancel hide each owner's numbers from whoever adds them up (assumed to follow the protocol)"
+        "masks that cancel hide each owner's numbers from the others (who are assumed to follow the protocol), and whoever adds "
+        "them up sees ciphertext only"
         if encryption.masks
         else "the store's server adds ciphertexts; owners share its key, so that one of them together with the server reads "
         "another's updates"
@@ -264,12 +267,18 @@ def _against_owners(run: Run) -> str:
     """ε against owners who pool what they know. While a run trains, that of all planned steps: it need be found once only."""
     plan = run.plan
     step = run.step if run.status.is_over and run.step else plan.steps
-    found = [f"ε = {_bound(epsilon_against(plan, 1, step))} against one owner"]
+    # A crash makes a run do at most the steps between two checkpoints again, and owners saw them the first time too.
+    marks = (0, *logged_steps(plan.steps, run.config.training.curve_points))
+    again = max(0, run.attempt - 1) * max(after - before for before, after in pairwise(marks))
+    found = [f"ε = {_bound(epsilon_against(plan, 1, step, again))} against one owner"]
     if plan.owners > 2:
-        found.append(f"ε = {_bound(epsilon_against(plan, plan.owners - 1, step))} against all others together")
+        found.append(f"ε = {_bound(epsilon_against(plan, plan.owners - 1, step, again))} against all others together")
     if not run.config.encryption.masks:
-        found.append(f"ε = {_bound(epsilon_alone(plan, step))} against one owner together with the store's server")
-    return f"{', '.join(found)}, after step {step:,}"
+        found.append(
+            f"ε = {_bound(epsilon_alone(plan, step, again))} against one owner together with the store's server"
+        )
+    twice = f" and up to {again:,} steps that were begun again" if again else ""
+    return f"{', '.join(found)}, after step {step:,}{twice}"
 
 
 def _bound(epsilon: float) -> str:

@@ -4,8 +4,9 @@
 its update, momentum included, which is linear: the sum of the owners' updates is the update of the sum. All owners take
 part in every step.
 
-**Masks that cancel** (``"masks"``): each owner masks its clipped and noised gradients, the summing party sees their sum and
-nothing else (:mod:`privlab.encryption.masks`), and the update computed from the sum goes to the store as one contribution.
+**Masks that cancel** (``"masks"``): each owner masks its clipped and noised gradients (:mod:`privlab.encryption.masks`), the
+owners learn their sum and nothing else, the summing party nothing, for the sum is under a key that the owners share; the
+update computed from it goes to the store as one contribution.
 Momentum belongs to the sum here. An owner that misses a step and kept a momentum of its own would, at the next step, send
 gradients that were released before once more, beside less noise, which ε does not count.
 """
@@ -24,7 +25,7 @@ from torch import Tensor
 from privlab.config import RunConfig, TrainingConfig
 from privlab.dpsgd.clock import PhaseClock
 from privlab.encryption.fixedpoint import PAD_MODULUS, RangeError, decode, encode
-from privlab.encryption.masks import secure_sum
+from privlab.encryption.masks import secure_sum, veil
 from privlab.encryption.store import ParameterStore, StoreError
 from privlab.privacy.plan import PrivacyPlan
 from privlab.training.optimizers import AdamCorrected, optimizer_for
@@ -50,7 +51,7 @@ class Handover:
         self.contributors = 1 if self._masks else plan.owners
         self._movers = [_Mover(trained, config.training) for _ in range(self.contributors)]
         self._store: ParameterStore | None = None
-        self._label = secrets.token_bytes(16)
+        self._label, self._key = secrets.token_bytes(16), secrets.token_bytes(32)
         self.stored = np.zeros(0)
         self._twin = np.zeros(0)
         self._stale = False
@@ -117,7 +118,8 @@ class Handover:
         """
         gradients = [p.grad for p in self._trained.values()]
         if self._masks:
-            self._words[owner] = _words(_flat(gradients))
+            self._words[owner] = words = _words(_flat(gradients))
+            veil(words, self._key, self._round(step), owner)
             clock.lap("encrypt")
         else:
             self._contribute(owner, self._movers[owner].update(gradients, noise_variance), step, clock)
@@ -133,10 +135,11 @@ class Handover:
         """
         if self._masks:
             words, self._words = self._words, {}
-            label = self._label + struct.pack(">Q", step)
-            found = secure_sum(words, self._plan.owners, self._plan.fewest_owners, label)
+            found = secure_sum(words, self._plan.owners, self._plan.fewest_owners, self._round(step))
             self._sent += found.sent
             self._received += found.received
+            for owner in found.owners:
+                veil(found.words, self._key, self._round(step), owner, lift=True)
             summed = decode(found.words.view(np.int32))
             clock.lap("encrypt")
             # More owners than are needed bring more noise.
@@ -152,6 +155,10 @@ class Handover:
         with self._timed(clock, "encrypt"):
             self._store.contribute(owner, update, step)
         self._twin += update
+
+    def _round(self, step: int) -> bytes:
+        """A label that no other round has."""
+        return self._label + struct.pack(">Q", step)
 
     def _as_gradients(self, vector: np.ndarray) -> list[Tensor]:
         gradients = [torch.empty_like(p) for p in self._trained.values()]

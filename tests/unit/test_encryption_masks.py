@@ -22,6 +22,7 @@ from privlab.encryption.masks import (
     pair_key,
     secure_sum,
     split,
+    veil,
 )
 
 LABEL = b"run 1, round 7"
@@ -224,6 +225,21 @@ def test_a_mask_is_aes_256_in_counter_mode() -> None:
     assert np.array_equal(long[:4], found) and len(set(long.tolist())) > 99_900
     add_stream(long, bytes(32), minus=True)
     assert not long.any()
+
+
+def test_a_veil_is_lifted_with_the_key_and_the_label_only() -> None:
+    given = words([0])[0]
+    for key, label, owner in (
+        (b"k" * 32, LABEL, 0),
+        (b"k" * 32, b"other", 0),
+        (b"k" * 32, LABEL, 1),
+        (b"j" * 32, LABEL, 0),
+    ):
+        veiled = given.copy()
+        veil(veiled, b"k" * 32, LABEL, 0)
+        assert not np.array_equal(veiled, given)
+        veil(veiled, key, label, owner, lift=True)
+        assert np.array_equal(veiled, given) == ((key, label, owner) == (b"k" * 32, LABEL, 0))
 
 
 def test_both_ends_of_a_pair_agree_and_other_pairs_and_rounds_do_not() -> None:

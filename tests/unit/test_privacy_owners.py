@@ -10,8 +10,9 @@ import pytest
 from scipy import integrate, stats
 
 from privlab.config.schedule import Schedule
-from privlab.privacy.accounting import epsilon
+from privlab.privacy.accounting import epsilon, epsilon_of
 from privlab.privacy.owners import epsilon_against, epsilon_alone, left_of_noise, share_on_grid
+from privlab.privacy.phases import Phase
 from privlab.privacy.plan import PrivacyPlan
 
 FIVE = PrivacyPlan(
@@ -21,7 +22,16 @@ TOLERANT = replace(FIVE, dropouts=2)
 
 
 def test_outsiders_get_the_guarantee_of_the_plan() -> None:
-    assert epsilon_against(FIVE, 0, 200) == FIVE.epsilon == epsilon_against(TOLERANT, 0, 200)
+    assert epsilon_against(FIVE, 0, 200) == pytest.approx(FIVE.epsilon, abs=1e-3) == epsilon_against(TOLERANT, 0, 200)
+
+
+def test_steps_that_owners_saw_twice_are_counted_at_their_weakest() -> None:
+    once, more = epsilon_against(FIVE, 1, 200), epsilon_against(FIVE, 1, 200, repeated=20)
+    assert more == pytest.approx(epsilon_against(FIVE, 1, 220), rel=1e-6) and more > once
+    changing = replace(FIVE, noise_schedule=Schedule("custom", custom=((1, 1.0), (101, 0.5))))
+    worst = epsilon_of([Phase(100 / 1442, 2.0, 100), Phase(100 / 1442, 1.0, 120)], 1e-4)
+    assert epsilon_against(changing, 0, 200, repeated=20) == pytest.approx(worst, rel=1e-6)
+    assert epsilon_alone(FIVE, 200, repeated=5) > epsilon_alone(FIVE, 200)
 
 
 @pytest.mark.parametrize(

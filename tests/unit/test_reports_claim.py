@@ -39,6 +39,56 @@ def test_a_checked_private_run_is_valid_and_counts_the_steps_done() -> None:
     assert "dp-accounting" in fields["versions"]
 
 
+SEVERAL = {"encryption__mode": "pad", "encryption__owners": 5}
+
+
+@pytest.mark.parametrize(
+    ("settings", "attempt", "said", "seen"),
+    [
+        (
+            {},
+            1,
+            ["0.126252 against one owner", "0.331611 against all others", "together with the store's server"],
+            "√5",
+        ),
+        (
+            {"encryption__aggregation": "masks", "encryption__dropouts": 2},
+            1,
+            ["one owner", "ε = ∞ against all others"],
+            "√3",
+        ),
+        ({"encryption__owners": 2, "encryption__aggregation": "masks"}, 1, ["against one owner, after step 2."], "√2"),
+        ({}, 3, ["up to 30 steps that were begun again"], "√5"),
+    ],
+)
+def test_several_owners_are_told_against_whom_it_holds(
+    settings: dict, attempt: int, said: list[str], seen: str
+) -> None:
+    run = replace(a_run(**SEVERAL | settings), attempt=attempt)
+    found = claim(run, [CHECKED])
+    (reason,) = found.reasons
+    assert found.verdict == "conditional" and found.epsilon == 0.123456
+    assert found.headline.endswith("against everybody who is no owner.")
+    for words in (*said, f"none of the {run.plan.owners} data owners"):
+        assert words in reason, reason
+    owners = {field.key: field.value for field in found.fields}["owners"]
+    assert seen in owners and "simulated on one machine" in owners
+    assert ("masks" in owners) == ("encryption__aggregation" in settings)
+
+
+def test_steps_begun_again_cost_more_against_owners() -> None:
+    def against_one(attempt: int) -> float:
+        reason = claim(replace(a_run(**SEVERAL), attempt=attempt), [CHECKED]).reasons[0]
+        return float(reason.split("ε = ")[1].split()[0])
+
+    assert against_one(1) < against_one(2) < against_one(3)
+
+
+def test_one_owner_is_said_to_see_all() -> None:
+    fields = {field.key: field.value for field in claim(a_run(), [CHECKED]).fields}
+    assert fields["owners"] == "one, who sees all records"
+
+
 @pytest.mark.parametrize(("epsilon", "shown"), [(2.0000001, "2.00001"), (0.1234561, "0.123457"), (3.0, "3")])
 def test_the_guarantee_is_never_rounded_down(epsilon: float, shown: str) -> None:
     fields = {field.key: field.value for field in claim(replace(a_run(), epsilon=epsilon), [CHECKED]).fields}

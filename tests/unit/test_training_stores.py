@@ -211,16 +211,21 @@ def test_the_noise_that_adam_corrects_for_is_that_of_the_owners_who_came(monkeyp
 
 def test_drop_outs_happen_and_are_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds: list[tuple[int, ...]] = []
+    sums: list[np.ndarray] = []
 
     def watched(words, *args):
         found = secure_sum(words, *args)
         assert np.array_equal(found.words, np.add.reduce(list(words.values()), dtype=np.uint32))
         rounds.append(found.owners)
+        sums.append(found.words.copy())
         return found
 
     monkeypatch.setattr(handover, "secure_sum", watched)
     points, _, _ = run(SMALL.replace(**MASKS))
     assert len(rounds) == STEPS and {len(who) for who in rounds} == {3, 4, 5}
+    # Gradients in fixed point are small numbers: what the summing party sees of them is not.
+    for sum_seen in sums:
+        assert 0.45 < (np.abs(sum_seen.view(np.int32).astype(float)) > 2**30).mean() < 0.55
     assert points[-1].metrics["test_accuracy"] > 0.5
     assert points[-1].epsilon == pytest.approx(epsilon(100 / 1442, 2.0, STEPS, 1e-4), abs=1e-3)
 
