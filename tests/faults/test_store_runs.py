@@ -30,7 +30,7 @@ def servers(worker: psutil.Process) -> list[psutil.Process]:
 
 @pytest.mark.parametrize(("kind", "victim"), [("bfv", "worker"), ("masks", "server")])
 def test_a_run_that_is_killed_goes_on_to_its_end(open_lab: Lab, kind: str, victim: str) -> None:
-    config = CONFIG.replace(**RUNS[kind], training__curve_points=30)
+    config = CONFIG.replace(**RUNS[kind], training__epochs=15, training__curve_points=20)
     run_id = open_lab.launch(config)
     open_lab.until_step(run_id, 3)
     worker = psutil.Process(open_lab.run(run_id).pid)
