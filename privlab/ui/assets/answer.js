@@ -1,6 +1,7 @@
 // A number that follows from fields of the page. It asks the server by itself as soon as a field says something else, while a
 // person still types, and shows a bound at once and then the exact number; the script's run comes later.
 
+import { keep, leave } from "./place.js";
 import { say } from "./text.js";
 
 // Milliseconds that what was typed must stay before the exact number is asked for.
@@ -10,22 +11,13 @@ const EVENTS = ["input", "keydown", "click", "pointermove", "pointerup"];
 
 // Streamlit calls this at the first mount and again whenever data change; it cleans up only at the end.
 export function mount({ parentElement, data }) {
-  const node = parentElement.querySelector(".privlab-answer");
-  if (!node) return () => {};
-  if (parentElement.privlab?.node !== node) {
-    parentElement.privlab?.destroy();
-    parentElement.privlab = new Answer(node);
-  }
-  parentElement.privlab.take(data);
-  return () => {
-    parentElement.privlab?.destroy();
-    delete parentElement.privlab;
-  };
+  keep(parentElement, ".privlab-answer", (root) => new Answer(root))?.take(data);
+  return leave(parentElement);
 }
 
 class Answer {
-  constructor(node) {
-    this.node = node;
+  constructor(root) {
+    this.root = root;
     this.asked = null;
     this.abort = new AbortController();
     this.later = null;
@@ -77,7 +69,7 @@ class Answer {
     if (query === this.asked) return;
     this.forget();
     this.asked = query;
-    this.node.dataset.state = "old";
+    this.root.dataset.state = "old";
     const bound = await this.fetch(query, false);
     if (query !== this.asked) return;
     if (bound) this.show(bound, "bound");
@@ -98,7 +90,7 @@ class Answer {
   }
 
   show(text, state) {
-    say(this.node, text);
-    this.node.dataset.state = state;
+    say(this.root, text);
+    this.root.dataset.state = state;
   }
 }

@@ -1,5 +1,6 @@
 // A field to draw a digit on, and the small picture that a model is given of it.
 
+import { keep, leave } from "./place.js";
 import { el } from "./text.js";
 
 const SIZE = 280;
@@ -10,17 +11,9 @@ const COARSE = 8;
 
 // Streamlit calls this at the first mount and again whenever data or theme change; it cleans up only at the end.
 export function mount({ parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".privlab-draw");
-  if (!root) return () => {};
-  if (parentElement.privlab?.root !== root) {
-    parentElement.privlab?.destroy();
-    parentElement.privlab = new Drawing(root);
-  }
-  parentElement.privlab.tell = (pixels) => setStateValue("pixels", pixels);
-  return () => {
-    parentElement.privlab?.destroy();
-    delete parentElement.privlab;
-  };
+  const drawing = keep(parentElement, ".privlab-draw", (root) => new Drawing(root));
+  if (drawing) drawing.tell = (pixels) => setStateValue("pixels", pixels);
+  return leave(parentElement);
 }
 
 class Drawing {

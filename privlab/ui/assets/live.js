@@ -2,6 +2,7 @@
 
 import { RunData } from "./data.js";
 import { ChartPanel } from "./panel.js";
+import { keep, leave } from "./place.js";
 import { Feed } from "./socket.js";
 import { TILE_METRICS, Tiles, doing, focused, isOver, statusOf } from "./tiles.js";
 import { el, say } from "./text.js";
@@ -33,17 +34,8 @@ function loadStyles(address) {
 export async function mount(component) {
   const { parentElement, data } = component;
   await loadStyles(data.files.css);
-  const root = parentElement.querySelector(".privlab-live");
-  if (!root) return () => {};
-  if (parentElement.privlab?.root !== root) {
-    parentElement.privlab?.destroy();
-    parentElement.privlab = new LivePanel(root, component);
-  }
-  parentElement.privlab.update(component);
-  return () => {
-    parentElement.privlab?.destroy();
-    delete parentElement.privlab;
-  };
+  keep(parentElement, ".privlab-live", (root) => new LivePanel(root, component))?.update(component);
+  return leave(parentElement);
 }
 
 class LivePanel {
