@@ -142,7 +142,7 @@ MODES: dict[str, ModeFacts] = {
             bytes_per_parameter=30.0,
             seconds_per_million=0.9,
             open_seconds_per_million=0.6,
-            server_bytes_per_parameter=200.0,
+            server_bytes_per_parameter=110.0,
             most_parameters=10_000_000,
             sees={
                 "thief": "Names, sizes and times of sealed files; the store writes nothing to disk.",

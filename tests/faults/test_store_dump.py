@@ -163,7 +163,7 @@ def test_the_search_finds_parameters_whose_pad_is_left_out(watch, monkeypatch: p
             assert f"{place}: {name}: fixed point, 32 bits at {SIZE // 2 + 1}" in found
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["pad", "bfv"])
 def test_the_search_finds_a_parameter_that_slips_into_a_name(mode: str, watch, monkeypatch: pytest.MonkeyPatch) -> None:
     leak = np.random.default_rng(5).normal(size=SIZE)[:4].tobytes().hex()
     monkeypatch.setattr(Scheme, "run", property(lambda scheme: leak))
