@@ -48,7 +48,7 @@ SEVERAL = {"encryption__mode": "pad", "encryption__owners": 5}
         (
             {},
             1,
-            ["0.126252 against one owner", "0.331611 against all others", "together with the store's server"],
+            ["0.126252 against one owner", "0.33161 against all others", "together with the store's server"],
             "√5",
         ),
         (
