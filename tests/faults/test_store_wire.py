@@ -9,6 +9,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -367,6 +368,42 @@ def test_a_sum_that_the_server_changed_is_refused(mode: str) -> None:
         store.commit(1)
         with pytest.raises(StoreError, match="fails its checksum: the server's sum was changed"):
             store.open()
+
+
+class Stale(Session):
+    """A server that names its state wrongly."""
+
+    wrong: ClassVar[dict] = {}
+
+    def _reply(self, header: dict, body: bytes = b"") -> None:
+        super()._reply(header | self.wrong if header["kind"] == "state" else header, body)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"revision": 0}, {"run": "another"}, {"mode": "bfv"}, {"chunk": 1}, {"count": 2}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_state_that_was_not_asked_for_is_refused(wrong: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stale, "wrong", wrong)
+    ((name, value),) = wrong.items()
+    with served(PadScheme(SIZE), serving=Stale) as (store, _):
+        store.put(vector(0), 1)
+        with pytest.raises(StoreError, match=f"sent a state whose {name} is {value}; it should be"):
+            store.open()
+
+
+def test_a_put_that_failed_leaves_an_empty_store_that_takes_another() -> None:
+    with served(PadScheme(SIZE)) as (store, wire):
+        store.put(vector(0), 4)
+        wire.flip_sent = (len(wire.sent) + 200, 1)
+        with pytest.raises(StoreError, match="fails its authentication"):
+            store.put(vector(1), 5)
+        assert store.revision == -1
+        with pytest.raises(StoreError, match="no parameters yet"):
+            store.open()
+        store.put(vector(2), 5)
+        assert np.array_equal(store.open(), total(2))
 
 
 @pytest.mark.parametrize("mode", ["pad", "bfv", "ckks"])
