@@ -11,7 +11,8 @@ from typing import Any
 
 from benchmarks.common import arguments, machine, report, spread
 from privlab.encryption.fully import datasets
-from privlab.encryption.fully.train import FullyConfig, train_encrypted
+from privlab.encryption.fully.config import FullyConfig
+from privlab.encryption.fully.train import train_encrypted
 
 
 def row(dataset: str, mode: str, steps: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from scipy import stats
 
 from privlab.encryption.child import Child
 from privlab.encryption.ckks import Evaluator, KeyHolder, Parameters, to_bytes
-from privlab.encryption.fully import datasets, train
+from privlab.encryption.fully import datasets
 from privlab.encryption.fully.arithmetic import (
     C1,
     C3,
@@ -32,9 +32,10 @@ from privlab.encryption.fully.arithmetic import (
     projected,
 )
 from privlab.encryption.fully.circuit import Step, encrypted, scaled
+from privlab.encryption.fully.config import FullyConfig, guarantee_of
 from privlab.encryption.fully.guarantee import ELSEWHERE, Guarantee, normal
 from privlab.encryption.fully.layout import PARAMETERS, SLOTS, Layout
-from privlab.encryption.fully.train import FullyConfig, guarantee_of, train_encrypted
+from privlab.encryption.fully.train import train_encrypted
 
 
 def records(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -377,7 +378,8 @@ def test_job_prints_a_line_a_step_and_stops_when_told() -> None:
         process.send_signal(signal.SIGTERM)
         lines += [json.loads(line) for line in process.stdout]
     assert process.returncode == 0
-    assert lines[0]["kind"] == "started" and lines[0]["records"] == 289
+    assert lines[0]["kind"] == "started" and lines[0]["records"] == 289 and lines[0]["labels"] == ["0", "1"]
+    assert lines[0]["epsilon"] > 1 and "model's owner" in lines[0]["holds_against"]
     points = [line for line in lines if line["kind"] == "point"]
     assert [point["step"] for point in points] == list(range(len(points))) and len(points) < 20
     assert lines[-1] == {"kind": "stopped", "step": points[-1]["step"]}
@@ -389,7 +391,17 @@ def test_job_refuses_in_words() -> None:
     assert process.returncode == 2
 
 
+def test_a_form_loads_no_seal() -> None:
+    code = "import privlab.encryption.fully.config, privlab.encryption.fully.datasets, sys; print('tenseal' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_whom_the_guarantee_binds_is_said() -> None:
+    assert "not against the server" in FullyConfig().holds_against and "twin" in FullyConfig().holds_against
+    assert "follows the protocol" in FullyConfig(mode="c1", twin=False).holds_against
+    assert "no guarantee" in FullyConfig(noise_multiplier=0.0).holds_against
+
+
 def test_nothing_of_it_loads_torch() -> None:
     code = "import privlab.encryption.fully.job, sys; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
-    assert train.MOST_STEPS == 10_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
 from contextlib import closing
@@ -16,7 +17,8 @@ from typing import Any, get_args
 from privlab.encryption.child import ChildError
 from privlab.encryption.fully import datasets
 from privlab.encryption.fully.arithmetic import FullyError
-from privlab.encryption.fully.train import FullyConfig, Mode, guarantee_of, train_encrypted
+from privlab.encryption.fully.config import FullyConfig, Mode, guarantee_of
+from privlab.encryption.fully.train import train_encrypted
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,6 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
             sensitivity=guarantee.sensitivity,
             noise_std=guarantee.noise_std,
             delta=config.delta,
+            epsilon=_finite(guarantee.epsilons(config.steps)[-1]),
+            holds_against=config.holds_against,
+            twin=config.twin,
+            labels=records.labels,
         )
         points = train_encrypted(config, records.train_x, records.train_y, records.test_x, records.test_y)
         with closing(points):
@@ -76,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--delta", type=float, default=default.delta)
     parser.add_argument("--no-twin", action="store_true", help="leave out the plain twin, which is told the noise")
     return parser
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _say(kind: str, **fields: Any) -> None:

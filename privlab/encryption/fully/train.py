@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -15,54 +15,10 @@ from privlab.encryption.ckks import CkksError, KeyHolder, Parameters
 from privlab.encryption.envelope import KEY_SIZE, Envelope, EnvelopeError
 from privlab.encryption.fully.arithmetic import FullyError, Momentum, accuracy, check_records, gradient_sum
 from privlab.encryption.fully.circuit import encrypted, scaled
+from privlab.encryption.fully.config import FullyConfig, guarantee_of
 from privlab.encryption.fully.guarantee import Guarantee
-from privlab.encryption.fully.layout import PARAMETERS, Layout
+from privlab.encryption.fully.layout import PARAMETERS
 from privlab.encryption.fully.server import PURPOSE, STEPPED, WEIGHTS
-
-Mode = Literal["c1", "c2"]
-MOST_STEPS = 10_000
-
-
-@dataclass(frozen=True)
-class FullyConfig:
-    """What a person chooses.
-
-    Attributes:
-        mode: "c2": records and weights encrypted, the records' owner has the key and the server draws the noise; "c1": weights
-            encrypted for the model's owner, who has the key, while the records' owner computes on them in plain and draws the noise.
-        steps: full-batch steps.
-        noise_multiplier: σ, standard deviation of the noise over the sensitivity. 0 only in C2, and then without a guarantee.
-        learning_rate: of the mean gradient.
-        momentum: β in [0, 1), taken by the key holder after decryption.
-        delta: δ of the guarantee.
-        twin: compute the same training in plain beside it. The noise is then told to this process, which measures; a real
-            deployment leaves this off, for whoever knows the noise is not held by the guarantee.
-
-    Raises:
-        FullyError: naming value and bound.
-    """
-
-    mode: Mode = "c2"
-    steps: int = 30
-    noise_multiplier: float = 10.0
-    learning_rate: float = 4.0
-    momentum: float = 0.7
-    delta: float = 1e-5
-    twin: bool = True
-
-    def __post_init__(self) -> None:
-        if self.mode not in get_args(Mode):
-            raise FullyError(f"mode={self.mode!r} is unknown; choose one of {', '.join(get_args(Mode))}.")
-        if not 1 <= self.steps <= MOST_STEPS:
-            raise FullyError(f"steps={self.steps} must lie between 1 and {MOST_STEPS:,}.")
-        if not 0 < self.learning_rate <= 100:
-            raise FullyError(f"learning_rate={self.learning_rate:g} must lie above 0 and at most at 100.")
-        if not 0 <= self.momentum < 1:
-            raise FullyError(f"momentum={self.momentum:g} must be at least 0 and below 1.")
-        if self.mode == "c1" and not self.noise_multiplier:
-            raise FullyError(
-                "noise_multiplier=0 in mode c1 would show the model's owner exact sums of the records; take at least 0.05."
-            )
 
 
 @dataclass(frozen=True)
@@ -94,13 +50,6 @@ class FullyPoint:
         """For JSON: the weights stay here, and an infinite ε is None."""
         found = {name: value for name, value in vars(self).items() if name != "weights"}
         return {**found, "epsilon": self.epsilon if np.isfinite(self.epsilon) else None}
-
-
-def guarantee_of(config: FullyConfig, records: int, inputs: int) -> Guarantee:
-    """The noise and ε of a training before it starts. Raises FullyError for what cannot be trained, with value and bound."""
-    if not 0 < config.delta < 1 / records:
-        raise FullyError(f"delta={config.delta:g} must lie above 0 and below 1 over the {records} records.")
-    return Guarantee(config.noise_multiplier, config.delta, config.learning_rate / records, Layout(records, inputs))
 
 
 def train_encrypted(
