@@ -276,6 +276,15 @@ def test_without_noise_and_twin() -> None:
     assert points[-1].twin_accuracy is None and points[-1].weight_difference is None
 
 
+def test_the_records_owner_refuses_to_answer_without_noise() -> None:
+    """Whatever the model's owner asks for: in mode C1 the noise is the other party's to add."""
+    config = FullyConfig(mode="c1", steps=1)
+    object.__setattr__(config, "noise_multiplier", 0.0)
+    x, y = records(20, 3)
+    with pytest.raises(FullyError, match="the records' owner refuses"):
+        list(train_encrypted(config, x, y, x, y))
+
+
 def test_an_altered_message_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Child.call
 

@@ -36,6 +36,10 @@ class _Server:
         self._hides = header["mode"] == "c1"
         self._public = self._on.read_public_key(public)
         if self._hides:
+            if not header["noise_multiplier"]:
+                raise FullyError(
+                    "Without noise the answers would show exact sums of the records; the records' owner refuses."
+                )
             x, y = (unpack(blob) for blob in rest[3:])
             check_records(x, y)
             records = scaled(layout, x * y[:, None], header["scale"])
