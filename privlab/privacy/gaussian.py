@@ -18,7 +18,7 @@ from privlab.privacy.phases import Phase
 def clt_epsilon(phases: Iterable[Phase], delta: float) -> float:
     """ε at ``delta`` if the loss were normal; **understates**. inf where a step adds next to no noise.
 
-    μ² = Σ T·q²·(e^(1/σ²) − 1) over the phases (there, corollary 5.4), then the exact ε of a Gaussian mechanism with
+    μ² = Σ T·q²·(e^(1/σ²) − 1) over the phases (there, section 3, for Poisson sampling), then the exact ε of a Gaussian mechanism with
     sensitivity over deviation μ (Balle and Wang 2018, by dp-accounting).
 
     Raises:

@@ -16,7 +16,7 @@ dominates every such step:
    theorem 10), and bound every f-divergence, so Rényi's too.
 
 (a, b) = (1, 0) and (0, 1) are the pairs of Zhu, Dong, Wang 2022 (theorem 11) for one record removed or added; (k, 0) and
-(0, k) are the mixtures of Choquette-Choo, Ganesh, Steinke, Thakurta 2024 (arXiv:2310.15526, corollary 4.7) with binomial
+(0, k) are the mixtures of Choquette-Choo, Ganesh, Steinke, Thakurta 2024 (arXiv:2310.15526, section 4) with binomial
 weights; (1, 1) is the pair that dp-accounting uses for a record replaced by another under Poisson sampling.
 """
 
