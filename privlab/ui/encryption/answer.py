@@ -140,7 +140,9 @@ def _ask(run: Run, pixels: np.ndarray, flip: bool) -> None:
     try:
         layers, activation = _layers(run)
         with st.spinner("Encrypting, classifying, decrypting …"):
-            said = classify(layers, pixels, activation, on_the_way=_flipped if flip else None)
+            said = classify(
+                layers, pixels, activation, calibration=_pictures()[0], on_the_way=_flipped if flip else None
+            )
     except (NotEncryptable, SealError, ChildError, OSError) as error:
         st.error(escape(str(error)))
         if flip:

@@ -32,6 +32,7 @@ _WHO = {
 _DATA = {
     "breast-cancer": "breast cancer, 455 records, 31 inputs",
     "digits01": "digits 0 and 1, 289 records, 63 inputs",
+    "fashion-shoes": "shoe or not, 1,000 pictures: the last layer on a frozen one",
 }
 _MODELS = {"logistic": "logistic", "mlp": "MLP 64-32-10"}
 
@@ -47,10 +48,7 @@ def on_ciphertext() -> None:
         if way == "shared":
             (st.caption if ready else st.info)(escape(why))
         _start(way, *(_shared_settings() if way == "shared" else _fully_settings(way)), ready)
-        st.caption(
-            "All parties are processes of this machine: their separation is simulated on one machine. To measure, the plain twin is "
-            "told the noise or draws its own; a real deployment has no twin."
-        )
+        st.caption("All parties are processes of this machine: their separation is simulated on one machine.")
     with right, st.container(border=True, height="stretch", key="ct-watch"):
         named = st.query_params.get(_NAME, "")
         job = jobs.read(named) if named.isalnum() else None
@@ -137,6 +135,9 @@ def _watch(job_id: str, state_before: str) -> None:
             last["step"] / steps,
             f"Step {last['step']} of {steps}, about {labels.duration(pace * (steps - last['step']))} left",
         )
+    started = job.lines[0]
+    if "holds_against" in started:
+        st.caption(escape(started["holds_against"]))
     _chart(points)
     _cost(job, last)
 
@@ -159,7 +160,7 @@ def _numbers(job: Job, last: dict[str, Any]) -> None:
         if last.get("twin_accuracy") is not None:
             st.metric("Plain twin", f"{last['twin_accuracy']:.2%}", help="The same training without encryption.")
         epsilon = last["epsilon"]
-        delta = next((line["delta"] for line in job.lines if "delta" in line), None)
+        delta = job.lines[0].get("delta")
         st.metric(
             "ε spent",
             "∞" if epsilon is None else f"{math.ceil(1000 * epsilon) / 1000:.4g}",
