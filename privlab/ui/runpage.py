@@ -220,6 +220,11 @@ def exports(run: Run) -> None:
                 on_click="ignore",
                 key="download-weights",
             )
+    if run.config.encryption.mode == "ckks":
+        st.warning(
+            "Whoever kept this store's ciphertexts, its server above all, can compute the key from the opened weights (Li and Micciancio "
+            "2021) and then read every update. Choose BFV or the masked store for a model that is to be published."
+        )
     private = [METRICS[key].label for key in run.metrics if key in METRICS and METRICS[key].release.name == "PRIVATE"]
     if private:
         st.caption("Points hold private diagnostics (for example gradient norms), which the guarantee does not cover.")
