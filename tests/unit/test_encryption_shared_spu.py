@@ -122,7 +122,7 @@ ALONE = """
 """
 
 
-@pytest.mark.parametrize(("model", "clip", "size"), [("logistic", 1.0, 0.5), ("mlp", 1.0, 0.4), ("mlp", 0.5, 1.5)])
+@pytest.mark.parametrize(("model", "clip", "size"), [("logistic", 1.0, 0.5), ("mlp", 1.0, 0.4), ("mlp", 2.0, 1.5)])
 def test_no_record_adds_more_than_the_margin_allows(model, clip, size):
     """Records of all lengths, one at a time without noise: the opened sum is twice the clipped gradient, never longer."""
     from privlab.encryption.shared.bounds import bounds_of

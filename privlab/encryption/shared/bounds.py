@@ -20,11 +20,12 @@ TRUNC = 2 * UNIT
 SUM_SCALE = 2
 #: Taken off the (doubled) factor of clipping, so that its rounding (below 3.4 τ) never makes it too large.
 FACTOR_CORRECTION = 4 * TRUNC
-#: Logits are held within ± this, so that their exponentials and sums stay in range.
-LOGIT_LIMIT = 6.0
+#: Logits less their mean are held within ± this, so that their exponentials and sums stay in range. At ± 6 an MLP loses five
+#: points of accuracy, at ± 10 none.
+LOGIT_LIMIT = 10.0
 #: Exponentials are made smaller by this factor before they are added up.
-EXP_SCALE = 1 / 8
-#: ‖p − y‖² of one record, at most: ‖p‖₁ ≤ 1.03 with all rounding, ‖y‖ = 1.
+EXP_SCALE = 1 / 128
+#: ‖p − y‖² of one record, at most: ‖p‖₁ ≤ 1.04 with all rounding, ‖y‖ = 1.
 ERROR_SQUARED = 2.1
 #: Largest number that a product may reach before truncation, with a factor of two to spare.
 _LARGEST = 2.0**25

@@ -53,12 +53,12 @@ def guess(of: Literal["reciprocal", "rsqrt"], least: float, most: float, *, flat
     Args:
         flat_first: the line below ``least`` is the constant 1 (for a length that is not shortened).
 
-    Beyond 128 a slope is too small for the grid and needs x·2⁻⁹; where a guess ends before 1024 it does without, and its last
+    Beyond 128 a slope is too small for the grid and needs x·2⁻⁹; where a guess ends before 8192 it does without, and its last
     stretches are constants, within 42 % of the reciprocal or the root.
     """
     low, high = math.floor(math.log2(least)), math.ceil(math.log2(most))
     lines = [(1.0, 0.0, 0.0)] if flat_first else []
-    lines += [_line(of, k, high > 10) for k in range(low, high)]
+    lines += [_line(of, k, high > 12) for k in range(low, high)]
     coefficients = np.rint(np.array(lines) / UNIT) * UNIT
     edges = np.array([2.0**k for k in range(low if flat_first else low + 1, high)])
     return Guess(edges, coefficients[0], np.diff(coefficients, axis=0))

@@ -145,16 +145,17 @@ def _line(x: Any, passed: Any, lines: Guess) -> Any:
 
 
 def _softmax(classes: int) -> Callable[[Any], Any]:
-    """Softmax of logits held within ±6. e^z = (e^{z/32})^32 with 1 + t + t²/2 = ((1 + t)² + 1)/2 inside; one Newton step for
+    """Softmax of logits less their mean, held within ±10, so that the largest is never below 0. e^z = (e^{z/32})^32 with 1 + t + t²/2 = ((1 + t)² + 1)/2 inside; one Newton step for
     the sum's reciprocal."""
     import jax.numpy as jnp
 
     half = EXP_SCALE ** (1 / 32) / 2
     start = float(np.sqrt(half))
     edge = LOGIT_LIMIT
-    lines = guess("reciprocal", classes * np.exp(-edge) * EXP_SCALE * 0.8, classes * np.exp(edge) * EXP_SCALE)
+    lines = guess("reciprocal", EXP_SCALE * 0.8, classes * np.exp(edge) * EXP_SCALE)
 
     def softmax(logits: Any) -> Any:
+        logits = logits - logits.mean(1, keepdims=True)
         over = jnp.stack([logits - edge, -edge - logits])
         over = jnp.where(over > 0, over, 0.0)
         root = jnp.square((logits - over[0] + over[1]) * (start / 32) + start) + half
