@@ -88,12 +88,14 @@ def main() -> int:
             ratio = spread(b[0] / a[0] for a, b in zip(plain, hidden, strict=True))["median"]
             rows += [row(what, len(data), each) for what, each in times.items()]
             rows[-1]["times plain"] = ratio
-            # A shared machine is never quicker than it can be, so the best of many shows what the code takes.
-            speed, ceiling = (len(data) / min(times[what])[0] for what in ("in memory", "AES-256-GCM alone"))
+            # Nothing in memory waits for anything, so processor time is what it takes on a machine that does nothing else.
+            speed, ceiling = (
+                len(data) / min(busy for _, busy in times[what]) for what in ("in memory", "AES-256-GCM alone")
+            )
             if speed < LEAST_SPEED:
                 missed.append(
                     (
-                        f"{mib} MiB in memory: {speed / 1e9:.2f} GB/s; AES-256-GCM alone {ceiling / 1e9:.2f} GB/s",
+                        f"{mib} MiB in memory: {speed / 1e9:.2f} GB a processor second; AES-256-GCM alone {ceiling / 1e9:.2f}",
                         ceiling,
                     )
                 )
