@@ -206,8 +206,11 @@ def test_a_wrong_passphrase_asks_again(store: Store) -> None:
 
 
 def _paused_after_one(config, **options) -> Iterator:
-    """Real training that is asked to pause after its first batch."""
-    return train(config, **(options | {"control": lambda: "pause"}))
+    """Real training that is asked to pause after its first batch; while it prepares, asking would end it without one."""
+    begun = False
+    for item in train(config, **(options | {"control": lambda: "pause" if begun else None})):
+        begun = begun or (isinstance(item, Event) and item.kind == "started")
+        yield item
 
 
 def test_a_request_reaches_the_training_loop(store: Store) -> None:
