@@ -171,7 +171,8 @@ def _show(said: Answer) -> None:
         st.metric("To the server", labels.size(said.bytes_up), help="The encrypted picture.")
         st.metric("From the server", labels.size(said.bytes_down), help="The encrypted scores.")
     if said.agrees:
-        st.success(f"The plain model says {said.plain_label} too; scores differ by at most {said.error:.2g}.")
+        near = "less than 0.001" if said.error < 1e-3 else f"at most {said.error:.2g}"
+        st.success(f"The plain model says {said.plain_label} too; scores differ by {near}.")
     else:
         st.warning(
             f"The plain model says {said.plain_label}: its scores for {said.label} and {said.plain_label} are nearly the same, "

@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from privlab.metrics import PHASES
 from privlab.runs.record import Status
 
 CHART = '[data-testid="live-chart-accuracy"]'
@@ -276,7 +277,7 @@ def test_the_run_page_shows_every_side_in_the_theme(harness, visitor):
         wait_for_chart(page, "g.data.length > 0 && g.data[0].x.length === 10", which)
         text = chart(page, "getComputedStyle(g.closest('.privlab-live')).color", which)
         assert chart(page, "getComputedStyle(g.querySelector('.xtick text')).fill", which) == text
-    assert chart(page, "g.data.length", '[data-testid="live-chart-phases"]') == 7
+    assert chart(page, "g.data.length", '[data-testid="live-chart-phases"]') == len(PHASES)
     assert chart(page, "g.data.map(t => t.name)", '[data-testid="live-chart-norms"]')[-1] == "C = 1"
 
 
