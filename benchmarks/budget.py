@@ -64,6 +64,7 @@ class Bench:
 
     def calm(self) -> None:
         """Wait until charts are drawn and the second opinion has come, as a reader does before the next change."""
+        self.visitor.settle()
         self.page.wait_for_timeout(self.rest)
         self.visitor.settle()
 

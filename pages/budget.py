@@ -7,7 +7,7 @@ import streamlit as st
 from privlab.ui.budget import parts
 from privlab.ui.budget.accountants import accountants
 from privlab.ui.budget.answer import live_answer
-from privlab.ui.budget.case import Case, Refused, problems_of, reckon
+from privlab.ui.budget.case import Case, Refused, at_first, problems_of, reckon
 from privlab.ui.budget.explorer import explorer
 from privlab.ui.budget.form import asked, draw_fields, keep_address, remember, show_answer, show_problems
 from privlab.ui.guard import guarded, show_notice
@@ -26,6 +26,8 @@ def page() -> None:
     # The answer asks for itself, while the rest of the page is reckoned.
     with place:
         live_answer("budget-answer", said.unknown, said.values, **how, size="2.6rem")
+    # What the browser asks for at this moment comes first: this waits for it and costs nothing of its own.
+    at_first(said.unknown, said.values, **how)
     case, problems = None, problems_of({"group_size": said.group_size})
     try:
         case = reckon(said.unknown, said.values, **how)

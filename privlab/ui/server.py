@@ -48,6 +48,8 @@ _HEAVY = (
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     """Start the dispatcher with the server; at its end (Ctrl-C) let runs reach a checkpoint and pause."""
+    # Scripts compute for tenths of a second; answers and streams should not wait in turns of 5 ms for them.
+    sys.setswitchinterval(0.0005)
     dispatcher = await asyncio.to_thread(_start_dispatcher)
     warm_up = asyncio.create_task(asyncio.to_thread(_warm_up))
     try:

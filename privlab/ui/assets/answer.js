@@ -6,6 +6,8 @@ import { say } from "./text.js";
 
 // Milliseconds that what was typed must stay before the exact number is asked for.
 const REST = 250;
+// Milliseconds after an event at which to look.
+const LOOKS = [0, 20, 60];
 // After these, a field may say something else.
 const EVENTS = ["input", "keydown", "click", "pointermove", "pointerup"];
 
@@ -23,8 +25,8 @@ class Answer {
     this.later = null;
     this.noticed = (event) => {
       if (event.type === "pointermove" && !event.buttons) return;
-      // React has changed the field by then.
-      setTimeout(() => this.look(), 0);
+      // React changes the field at once, or some frames later.
+      for (const wait of LOOKS) setTimeout(() => this.look(), wait);
     };
     EVENTS.forEach((name) => document.addEventListener(name, this.noticed, true));
   }
@@ -83,7 +85,7 @@ class Answer {
     const address = new URL(`${this.data.path}?${query}&exact=${exact}&ticket=${this.data.ticket}`, location.origin);
     try {
       const reply = await fetch(address, { signal: this.abort.signal });
-      return reply.ok ? (await reply.json()).text : null;
+      return decodeURIComponent(reply.headers.get("PrivLab-Answer") ?? "") || null;
     } catch {
       return null;
     }

@@ -17,7 +17,7 @@ from privlab.privacy.phases import Phase
 from privlab.privacy.quick import quick_noise
 from privlab.ui.budget import address
 from privlab.ui.budget.answer import live_answer
-from privlab.ui.budget.case import Case, Refused, reckon
+from privlab.ui.budget.case import Case, Refused, at_first, reckon
 from privlab.ui.budget.form import FIELDS, keep_address, take
 from privlab.ui.guard import escape, guarded
 
@@ -55,6 +55,8 @@ def explorer(case: Case) -> None:
     values, how = _values(case, slides, value), {"adjacency": case.adjacency, "accountant": case.accountant}
     with facts, st.container(key="slid", width="content"):
         live_answer("explorer-answer", follows, values, **how, options={slides: _options(case, slides)})
+    # As on the page: what the browser asks for comes first.
+    at_first(follows, values, **how)
     try:
         # Where nothing is slid, the case itself is the answer.
         point = reckon(follows, values, **how) if value != getattr(case, slides) else case

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import get_args
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,6 +18,9 @@ from privlab.ui.budget.case import UNKNOWNS, Refused, at_first, reckon
 from privlab.ui.budget.form import FIELDS
 from privlab.ui.signing import TicketError, verify
 
+#: The header that has the answer.
+ANSWER = "PrivLab-Answer"
+
 
 def path() -> str:
     """The route's address."""
@@ -24,9 +28,10 @@ def path() -> str:
 
 
 def answer_route() -> Route:
-    """``GET …/budget?unknown=…&exact=true|false&…`` → ``{"text": str | null}``: the exact number, or else a bound on it.
+    """``GET …/budget?unknown=…&exact=true|false&…`` → the header ``PrivLab-Answer``: the exact number, or else a bound on it.
 
-    The text is null where there is none, as for values that are refused. Needs a ticket of :mod:`privlab.ui.signing`.
+    It is percent-encoded, and empty where there is none, as for values that are refused. A header, because the browser has it
+    before it turns to the page that the script sends at the same time. Needs a ticket of :mod:`privlab.ui.signing`.
     """
     return Route(path(), _answer, methods=["GET"])
 
@@ -41,7 +46,7 @@ async def _answer(request: Request) -> Response:
     except (KeyError, ValueError) as error:
         return JSONResponse({"problem": f"The question is malformed: {error}"}, 400)
     text = await asyncio.to_thread(_exact if exact else _bound, unknown, how, values)
-    return JSONResponse({"text": text}, headers={"Cache-Control": "no-store"})
+    return Response(status_code=204, headers={"Cache-Control": "no-store", ANSWER: quote(text or "")})
 
 
 def _read(said: dict[str, str]) -> tuple[str, dict[str, str], dict[str, float | None], bool]:
