@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,9 +208,10 @@ def test_a_wrong_passphrase_asks_again(store: Store) -> None:
 
 def _paused_after_one(config, **options) -> Iterator:
     """Real training that is asked to pause after its first batch; while it prepares, asking would end it without one."""
-    begun = False
-    for item in train(config, **(options | {"control": lambda: "pause" if begun else None})):
-        begun = begun or (isinstance(item, Event) and item.kind == "started")
+    begun = threading.Event()
+    for item in train(config, **(options | {"control": lambda: "pause" if begun.is_set() else None})):
+        if isinstance(item, Event) and item.kind == "started":
+            begun.set()
         yield item
 
 
