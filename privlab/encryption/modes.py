@@ -205,13 +205,14 @@ def misfit(mode: str, dimension: int, owners: int = 1, optimizer: str = "sgd") -
         return None
     bound = f"at most {facts.most_parameters:,} parameters and {MOST_SECONDS_A_STEP:.0f} s a step"
     return (
-        f"A model of {dimension:,} parameters with {owners} owner{'s' * (owners > 1)} would send {_size(cost.sent)} and take about "
-        f"{cost.seconds:,.1f} s at every step, and {_size(cost.server_bytes)} of the server's memory; mode “{mode}” is let in for {bound}. "
+        f"A model of {dimension:,} parameters with {owners} owner{'s' * (owners > 1)} would send {size(cost.sent)} and take about "
+        f"{cost.seconds:,.1f} s at every step, and {size(cost.server_bytes)} of the server's memory; mode “{mode}” is let in for {bound}. "
         f"Take a smaller model{'' if mode == 'pad' else ' or mode “pad”'}."
     )
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """A number of bytes, in a unit that fits."""
     for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= factor:
             return f"{count / factor:,.1f} {unit}"

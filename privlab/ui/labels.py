@@ -105,11 +105,3 @@ def duration(seconds: float) -> str:
 def clock(moment: float | None) -> str:
     """A Unix time as local date and time."""
     return "–" if moment is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
-
-
-def size(count: float) -> str:
-    """A number of bytes, in a unit that fits."""
-    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count:.0f} B"

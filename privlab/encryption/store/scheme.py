@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import numpy as np
@@ -37,7 +38,7 @@ def chunk_slice(dimension: int, index: int) -> slice:
     return slice(index * CHUNK, index * CHUNK + chunk_size(dimension, index))
 
 
-class Scheme:
+class Scheme(ABC):
     """The owners' side of an encrypted store: keys, encryption and decryption. Never leaves the owners' process.
 
     Subclasses encrypt (:meth:`_encrypt`, :meth:`_decrypt`) and weigh values for the checksum (:meth:`_checksum`, :meth:`_agrees`).
@@ -62,9 +63,9 @@ class Scheme:
         """What the server must know to add ciphertexts; nothing secret."""
         return b""
 
+    @abstractmethod
     def check(self, values: np.ndarray) -> None:
         """Refuse values that the scheme cannot hold. Raises StoreError naming value and bound."""
-        raise NotImplementedError
 
     def restart(self) -> None:
         """Forget the state; fresh pads under a new run."""
@@ -115,17 +116,17 @@ class Scheme:
         return self._pads.weights.words(STATE, 0, index * CHUNK, chunk_size(self.dimension, index), np.uint64)
 
     @property
+    @abstractmethod
     def range_text(self) -> str:
         """The range of values that the scheme holds, in words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _encrypt(self, values: np.ndarray, index: int) -> tuple[bytes, int]:
         """Ciphertext and checksum of a chunk."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _decrypt(self, body: memoryview, index: int, checksum: int) -> np.ndarray | None:
         """Values of a chunk; None if they do not have ``checksum``."""
-        raise NotImplementedError
 
 
 def ring_checksum(weights: np.ndarray, residues: np.ndarray) -> int:

@@ -14,6 +14,8 @@ from privlab.encryption import SealError, open_vault
 from privlab.encryption.child import ChildError
 from privlab.encryption.inference.layers import Layer, NotEncryptable, layers_of
 from privlab.encryption.inference.service import Answer, classify
+from privlab.encryption.modes import size
+from privlab.encryption.shared.job import digits
 from privlab.runs import control, files
 from privlab.runs.record import Run, Status
 from privlab.ui import labels, sitemap
@@ -129,11 +131,9 @@ def _picked() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _pictures() -> tuple[np.ndarray, np.ndarray]:
-    """Digits in 0…1, (n, 64), and their labels. Every tenth of the data set; only pictures, nothing is trained on here."""
-    from sklearn.datasets import load_digits
-
-    pixels, truth = load_digits(return_X_y=True)
-    return pixels[::10] / 16.0, truth[::10]
+    """The digits' test records, in 0…1, (n, 64), and their labels: known to everybody, nothing is trained on them."""
+    _, test = digits()
+    return test
 
 
 def _ask(run: Run, pixels: np.ndarray, flip: bool) -> None:
@@ -168,8 +168,8 @@ def _show(said: Answer) -> None:
     with st.container(horizontal=True, key="inference-facts"):
         st.metric("Encrypted answer", str(said.label), help="The largest of the decrypted scores.")
         st.metric("Time", f"{1000 * total:,.0f} ms", help=_phases(said))
-        st.metric("To the server", labels.size(said.bytes_up), help="The encrypted picture.")
-        st.metric("From the server", labels.size(said.bytes_down), help="The encrypted scores.")
+        st.metric("To the server", size(said.bytes_up), help="The encrypted picture.")
+        st.metric("From the server", size(said.bytes_down), help="The encrypted scores.")
     if said.agrees:
         near = "less than 0.001" if said.error < 1e-3 else f"at most {said.error:.2g}"
         st.success(f"The plain model says {said.plain_label} too; scores differ by {near}.")
@@ -180,7 +180,7 @@ def _show(said: Answer) -> None:
         )
     if said.setup_seconds:
         st.caption(
-            f"Once for this model: keys and encoding took {said.setup_seconds:.1f} s, and {labels.size(said.keys_bytes)} of "
+            f"Once for this model: keys and encoding took {said.setup_seconds:.1f} s, and {size(said.keys_bytes)} of "
             "evaluation keys went to the server."
         )
     scores, seen = st.columns(2, gap="small")

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from privlab.charts.encryption import twin_figure
+from privlab.encryption.modes import size
 from privlab.encryption.shared.bridge import available
 from privlab.ui import labels
 from privlab.ui.encryption import jobs
@@ -197,12 +198,10 @@ def _cost(job: Job, last: dict[str, Any]) -> None:
     if isinstance(last["seconds"], dict):
         phases = ", ".join(f"{phase} {1000 * seconds:.0f} ms" for phase, seconds in last["seconds"].items())
         said.append(f"The last step took {sum(last['seconds'].values()):.2f} s: {phases}.")
-        said.append(
-            f"{labels.size(last['bytes_up'])} went to the server and {labels.size(last['bytes_down'])} came back."
-        )
+        said.append(f"{size(last['bytes_up'])} went to the server and {size(last['bytes_down'])} came back.")
         said.append(f"Levels left in the result: {last['levels_left']}; the key holder renews them at each step.")
     else:
         said.append(
-            f"A step took {1000 * last['seconds']:.0f} ms; the parties sent each other {labels.size(last['bytes_sent'])}."
+            f"A step took {1000 * last['seconds']:.0f} ms; the parties sent each other {size(last['bytes_sent'])}."
         )
     st.caption(" ".join(said))

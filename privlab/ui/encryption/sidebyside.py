@@ -9,7 +9,7 @@ import streamlit as st
 from privlab.charts.encryption import step_cost_figure
 from privlab.charts.live import compare_panels
 from privlab.config import ConfigError, RunConfig, load_preset
-from privlab.encryption.modes import MODES, predict
+from privlab.encryption.modes import MODES, predict, size
 from privlab.metrics import PHASES
 from privlab.models.catalogue import parameters
 from privlab.preflight import preflight
@@ -136,7 +136,7 @@ def _forecast(modes: list[str], job: str, owners: int) -> None:
         facts = MODES[mode]
         cost = predict(mode, count, owners if facts.is_store else 1)
         price = (
-            f"about {labels.size(cost.sent)} up, {labels.size(cost.received)} down and {1000 * cost.seconds:.2g} ms a step"
+            f"about {size(cost.sent)} up, {size(cost.received)} down and {1000 * cost.seconds:.2g} ms a step"
             if facts.is_store
             else "no traffic"
         )
@@ -201,10 +201,8 @@ def _server_size(run: Run) -> str:
     mode = run.config.encryption.mode
     if not MODES[mode].is_store:
         return "–"
-    return (
-        f"about {labels.size(predict(mode, parameters(run.config.model.name, run.config.data.dataset)).server_bytes)}"
-    )
+    return f"about {size(predict(mode, parameters(run.config.model.name, run.config.data.dataset)).server_bytes)}"
 
 
 def _traffic(run: Run, metric: str) -> str:
-    return labels.size(run.metrics[metric]) if metric in run.metrics else "–"
+    return size(run.metrics[metric]) if metric in run.metrics else "–"
