@@ -33,11 +33,9 @@ class Preflight:
 
     @property
     def gradient_method(self) -> str:
-        """``hooks`` or ``ghost``: what was chosen, or what suits the model and the clipping."""
+        """``one-pass``, ``hooks`` or ``ghost``: what was chosen, or one-pass, which is the quickest and can do everything."""
         chosen = self.config.performance.gradient_method
-        if chosen != "auto":
-            return chosen
-        return "hooks" if _needs_hooks(self.config) else self.model.gradient_method
+        return "one-pass" if chosen == "auto" else chosen
 
 
 def preflight(config: RunConfig) -> Preflight:
@@ -80,7 +78,7 @@ def preflight(config: RunConfig) -> Preflight:
     return Preflight(config, plan, dataset, model)
 
 
-def _needs_hooks(config: RunConfig) -> str | None:
+def _beyond_ghost(config: RunConfig) -> str | None:
     """Why ghost clipping cannot do what is asked: it knows one norm a record, and no gradient."""
     if config.privacy.clipping == "per-layer":
         return "clipping=per-layer weighs each layer by itself"
@@ -91,7 +89,7 @@ def _needs_hooks(config: RunConfig) -> str | None:
 
 def _combination_problems(config: RunConfig) -> list[Problem]:
     found = []
-    if config.performance.gradient_method == "ghost" and (reason := _needs_hooks(config)):
+    if config.performance.gradient_method == "ghost" and (reason := _beyond_ghost(config)):
         found.append(
             Problem(
                 "performance.gradient_method",

@@ -284,12 +284,18 @@ class PerformanceConfig(Section):
         expert=True,
         help="Where to compute. Auto takes CUDA, then MPS, then the CPU.",
     )
-    gradient_method: Literal["auto", "hooks", "ghost"] = knob(
+    gradient_method: Literal["auto", "one-pass", "hooks", "ghost"] = knob(
         "auto",
         label="Per-sample gradients",
         expert=True,
-        labels={"auto": "auto", "hooks": "Opacus hooks", "ghost": "Opacus ghost clipping"},
-        help="Hooks keep each record's gradient in memory; ghost clipping computes norms only, with a second pass.",
+        labels={
+            "auto": "auto (one pass)",
+            "one-pass": "one pass (book-keeping)",
+            "hooks": "Opacus hooks",
+            "ghost": "Opacus ghost clipping",
+        },
+        help="One pass finds each record's norm and the clipped sum from what went into each layer and what came back. Hooks keep "
+        "each record's gradient in memory; ghost clipping computes norms only, with a second pass. The result is the same.",
     )
     physical_batch_size: int = knob(
         512,

@@ -10,6 +10,7 @@ For a gradient g of norm ‖g‖ and the bound C (``max_grad_norm``) the factor 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,10 @@ class Clipping:
     def bound(self, max_grad_norm: float, parts: int) -> float:
         """C of each part that has a factor of its own: of each of L = ``parts`` layers, or of the whole gradient."""
         return max_grad_norm / parts**0.5 if self.by_layer else max_grad_norm
+
+    def groups(self, layers: Sequence[tuple[str, Sequence[int]]], parameters: int) -> list[Sequence[int]]:
+        """Places of the parameters that have one factor together: each layer's (:func:`layers`), or all of them."""
+        return [places for _, places in layers] if self.by_layer else [range(parameters)]
 
     def factors(self, norms: Tensor, max_grad_norm: float) -> Tensor:
         """What to multiply gradients with.

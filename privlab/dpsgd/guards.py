@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from opacus.grad_sample import GradSampleModule
 from opacus.validators import ModuleValidator
@@ -14,13 +15,23 @@ class MechanismError(RuntimeError):
     """The private step is not what the plan says, in plain words. No training may go on."""
 
 
-def refuse_unsupported(model: nn.Module, *, ghost: bool) -> None:
+def opacus_knows(layer: nn.Module) -> bool:
+    """Whether Opacus has a per-sample gradient for layers of this very type."""
+    return type(layer) in GradSampleModule.GRAD_SAMPLERS
+
+
+def refuse_unsupported(
+    model: nn.Module, *, knows: Callable[[nn.Module], bool] = opacus_knows, shared: bool = True
+) -> None:
     """Refuse layers for which a record's own gradient does not exist or is not known exactly.
+
+    Args:
+        knows: whether there is an exact per-sample rule for a layer that owns trained parameters.
+        shared: whether parameters may be shared; False where norms of each use are summed, which under-clips.
 
     Raises:
         MechanismError: BatchNorm of any kind (frozen too: it mixes the records of a batch), layers that Opacus refuses,
-            layers that own parameters and have no exact per-sample rule, parameters that are shared while ``ghost``
-            (summed norms of shared parameters under-clip), or nothing to train.
+            layers that own parameters and have no exact per-sample rule, shared parameters, or nothing to train.
     """
     for name, layer in model.named_modules():
         kind = type(layer).__name__
@@ -29,7 +40,7 @@ def refuse_unsupported(model: nn.Module, *, ghost: bool) -> None:
                 f"Layer “{name}” ({kind}) mixes the records of a batch, so no record has a gradient of its own; use GroupNorm."
             )
         own = [p for p in layer.parameters(recurse=False) if p.requires_grad]
-        if own and type(layer) not in GradSampleModule.GRAD_SAMPLERS:
+        if own and not knows(layer):
             raise MechanismError(f"Layer “{name}” ({kind}) has no exact rule for per-sample gradients.")
         if own and any(True for _ in layer.buffers(recurse=False)):
             raise MechanismError(
@@ -42,10 +53,10 @@ def refuse_unsupported(model: nn.Module, *, ghost: bool) -> None:
     if not named:
         raise MechanismError("The model has no trainable parameters.")
     uses = Counter(id(p) for _, p in named)
-    shared = [name for name, p in named if uses[id(p)] > 1]
-    if ghost and shared:
+    several = [name for name, p in named if uses[id(p)] > 1]
+    if several and not shared:
         raise MechanismError(
-            f"Parameters {', '.join(shared)} are shared; ghost clipping would under-clip them. Use hooks."
+            f"Parameters {', '.join(several)} are shared; ghost clipping would under-clip them. Use one-pass."
         )
 
 

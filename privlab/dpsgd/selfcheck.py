@@ -17,8 +17,10 @@ from torch.nn.functional import cross_entropy
 
 from privlab.dpsgd.adaptive import count
 from privlab.dpsgd.clipping import SHORTEST
-from privlab.dpsgd.gradients import GhostGradients, HooksGradients, quiet_hooks
+from privlab.dpsgd.ghost import GhostGradients
+from privlab.dpsgd.gradients import quiet_hooks
 from privlab.dpsgd.guards import MechanismError
+from privlab.dpsgd.hooks import HooksGradients
 from privlab.dpsgd.step import PrivateStep
 
 #: Records looked at, noise values measured (at least) and how many standard errors of their spread are accepted:
@@ -124,14 +126,12 @@ def _rows(step: PrivateStep, x: Tensor, keep: Tensor) -> Tensor:
 
 def _one_record_gradients(step: PrivateStep, x: Tensor, y: Tensor) -> list[list[Tensor]]:
     """Each record's own gradient, by parameter; float64 on the CPU."""
-    parameters, module, views = step.gradients.parameters, step.gradients.module, step.augmentations
-    module.disable_hooks()
+    parameters, views = step.gradients.parameters, step.augmentations
     found = []
-    for i in range(len(y)):
-        with quiet_hooks():
+    with step.gradients.bare() as module, quiet_hooks():
+        for i in range(len(y)):
             loss = cross_entropy(module(x[i * views : (i + 1) * views]), y[i].repeat(views))
             found.append([g.cpu().double() for g in torch.autograd.grad(loss, parameters)])
-    module.enable_hooks()
     return found
 
 

@@ -15,8 +15,9 @@ from privlab.dpsgd.adaptive import QuantileClip
 from privlab.dpsgd.clipping import Clipping
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.gaussian import NoiseSource
-from privlab.dpsgd.gradients import Chunk, gradients_for, quickest_chunk
+from privlab.dpsgd.gradients import Chunk
 from privlab.dpsgd.guards import BatchSizes, MechanismError
+from privlab.dpsgd.methods import gradients_for, quickest_chunk
 from privlab.privacy.plan import PrivacyPlan
 
 #: ``views(x, count, generator)`` gives ``count`` views of each record of x (n, …), those of one in a row: (n·count, …).
@@ -76,7 +77,7 @@ class PrivateStep:
     Args:
         model: the network; what trains is settled.
         plan: the one source of σ, C and B, at every step.
-        method: ``hooks`` or ``ghost``.
+        method: ``one-pass``, ``hooks`` or ``ghost``.
         optimizer: updates ``model``'s trainable parameters.
         noise: where noise comes from.
         physical_batch_size: most rows (records times views) in memory at once, fewer where that is faster; changes nothing

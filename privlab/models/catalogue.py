@@ -19,7 +19,6 @@ class ModelFacts:
         title: name for people.
         about: one or two sentences for people.
         kinds: kinds of data set it takes.
-        gradient_method: the faster way to per-sample gradients for this network, ``hooks`` or ``ghost``.
         features: the fixed features it is trained on, or None for the inputs themselves.
         min_side: smallest height and width of a picture that it takes; 0 for any input.
     """
@@ -28,7 +27,6 @@ class ModelFacts:
     title: str
     about: str
     kinds: tuple[Literal["image", "table"], ...]
-    gradient_method: Literal["hooks", "ghost"]
     features: Literal["scatter"] | None = None
     min_side: int = 0
 
@@ -41,21 +39,18 @@ MODELS: dict[str, ModelFacts] = {
             "Logistic regression",
             "One linear layer. Few parameters, so that little noise is needed in total.",
             ("image", "table"),
-            "ghost",
         ),
         ModelFacts(
             "mlp",
             "Two-layer network (MLP)",
             "One hidden layer of 64 tanh units. Bounded activations keep gradients short and clipping mild.",
             ("image", "table"),
-            "ghost",
         ),
         ModelFacts(
             "cnn",
             "Small tanh CNN",
             "The convolutional network of Papernot et al. 2021 and Tramèr & Boneh 2021: small, with tanh activations.",
             ("image",),
-            "ghost",
             min_side=28,
         ),
         ModelFacts(
@@ -64,7 +59,6 @@ MODELS: dict[str, ModelFacts] = {
             "A linear layer on fixed wavelet features (Tramèr & Boneh 2021). The features learn nothing from the data, "
             "so they cost no privacy.",
             ("image",),
-            "ghost",
             features="scatter",
             min_side=28,
         ),
@@ -73,7 +67,6 @@ MODELS: dict[str, ModelFacts] = {
             "ResNet-20 with GroupNorm",
             "A small residual network in which GroupNorm replaces BatchNorm, which would mix records. Slow without a GPU.",
             ("image",),
-            "hooks",
             min_side=28,
         ),
     )

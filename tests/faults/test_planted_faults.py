@@ -22,8 +22,10 @@ from privlab.dpsgd.augment import view_generator, views
 from privlab.dpsgd.cipher import CipherStream
 from privlab.dpsgd.clipping import Clipping
 from privlab.dpsgd.clock import PhaseClock
-from privlab.dpsgd.gradients import Chunk, GhostGradients, HooksGradients
+from privlab.dpsgd.ghost import GhostGradients
+from privlab.dpsgd.gradients import Chunk
 from privlab.dpsgd.guards import MechanismError
+from privlab.dpsgd.hooks import HooksGradients
 from privlab.dpsgd.noise import noise_source
 from privlab.dpsgd.sampling import PoissonSampler
 from privlab.dpsgd.selfcheck import self_check
@@ -268,7 +270,7 @@ def views_clipped_one_by_one(patch: pytest.MonkeyPatch) -> None:
             self.views = count
 
     patch.setattr(HooksGradients, "clip", clip)
-    patch.setattr("privlab.dpsgd.gradients._over_views", lambda values, views: values)
+    patch.setattr("privlab.dpsgd.hooks.over_views", lambda values, views: values)
 
 
 def ghost_norms_of_the_last_layer_only(patch: pytest.MonkeyPatch) -> None:
@@ -393,7 +395,7 @@ def test_fault_is_caught(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
         check_and_train(fault.make(), steps=12)
 
 
-@pytest.mark.parametrize("method", ["hooks", "ghost"])
+@pytest.mark.parametrize("method", ["one-pass", "hooks", "ghost"])
 @pytest.mark.parametrize(
     "plan", [FLAT, AUTOMATIC, ADAPTIVE, SCHEDULED, BANDED], ids=["flat", "automatic", "adaptive", "scheduled", "banded"]
 )

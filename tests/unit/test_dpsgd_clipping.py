@@ -11,14 +11,14 @@ from torch.nn.functional import cross_entropy
 
 from privlab.data.catalogue import DATASETS
 from privlab.dpsgd.clipping import SHORTEST, Clipping, layers
-from privlab.dpsgd.gradients import gradients_for
 from privlab.dpsgd.guards import MechanismError
+from privlab.dpsgd.methods import gradients_for
 from privlab.models.build import ResidualBlock, build
 
 CLASSES = 10
 FLAT, LAYERS = Clipping(), Clipping("per-layer")
 STABLE, NORMALISED = Clipping("automatic", 0.01), Clipping("automatic", 0.0)
-WAYS = [(method, clipping) for method in ("hooks", "ghost") for clipping in (FLAT, STABLE, NORMALISED)] + [
+WAYS = [(method, clipping) for method in ("one-pass", "hooks", "ghost") for clipping in (FLAT, STABLE, NORMALISED)] + [
     ("hooks", LAYERS)
 ]
 
@@ -114,7 +114,7 @@ def test_hooks_and_ghost_are_the_papers_formula(network, clipping: Clipping, n: 
     rows = one_by_one(network, x, y)
     bound = sorted(norm(row) for row in rows)[n // 2]
     expected = clipped(network, rows, clipping, bound)
-    for method in ("hooks",) if clipping.by_layer else ("hooks", "ghost"):
+    for method in ("hooks",) if clipping.by_layer else ("one-pass", "hooks", "ghost"):
         total, chunks = summed(gradients_for(method, network(), bound, clipping), x, y, physical)
         assert (total.double() - expected).norm() <= 1e-5 * expected.norm()
         norms = torch.cat([chunk.norms for chunk in chunks])
@@ -143,7 +143,7 @@ def sure(margin: float) -> nn.Module:
 
 
 @pytest.mark.parametrize("margin", [14.0, 15.5, 16.3, 17.0, 30.0])
-@pytest.mark.parametrize("method", ["hooks", "ghost"])
+@pytest.mark.parametrize("method", ["one-pass", "hooks", "ghost"])
 def test_record_that_the_model_is_sure_of_keeps_to_the_bound(method: str, margin: float) -> None:
     # 1 − p is a few units of 2⁻²⁴, so a second, differently rounded way to it would show.
     x, y = torch.rand(40, 4, generator=torch.Generator().manual_seed(0)) + 0.5, torch.zeros(1, dtype=torch.int64)
@@ -207,9 +207,9 @@ def test_shortened_says_whose_gradient_was_too_long() -> None:
 
 
 def test_ghost_refuses_what_one_norm_a_record_cannot_do() -> None:
-    with pytest.raises(MechanismError, match=r"one factor.*clipping=per-layer.*Use hooks"):
+    with pytest.raises(MechanismError, match=r"one factor.*clipping=per-layer.*Use one-pass"):
         gradients_for("ghost", mlp(), 1.0, LAYERS)
-    with pytest.raises(MechanismError, match=r"3 views of a record cannot be averaged.*Use hooks"):
+    with pytest.raises(MechanismError, match=r"3 views of a record cannot be averaged.*Use one-pass"):
         gradients_for("ghost", mlp(), 1.0, FLAT, views=3)
 
 
@@ -251,7 +251,7 @@ def test_without_clipping_views_are_averaged_too() -> None:
 
 def test_bound_may_change_between_batches() -> None:
     x, y = records(mlp, 9)
-    for method in ("hooks", "ghost"):
+    for method in ("one-pass", "hooks", "ghost"):
         gradients = gradients_for(method, mlp(), 1e-3)
         first, _ = summed(gradients, x, y, 4)
         gradients.max_grad_norm = 2e-3

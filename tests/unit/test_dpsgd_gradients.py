@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from privlab.dpsgd.gradients import gradients_for, quickest_chunk
 from privlab.dpsgd.guards import MechanismError, refuse_unsupported
+from privlab.dpsgd.methods import gradients_for, quickest_chunk
 
 CLASSES = 3
 
@@ -86,7 +86,7 @@ def deep_channels_last() -> nn.Module:
 
 
 @pytest.mark.parametrize("build", [linear, conv, deep, deep_channels_last])
-@pytest.mark.parametrize("method", ["hooks", "ghost"])
+@pytest.mark.parametrize("method", ["one-pass", "hooks", "ghost"])
 @pytest.mark.parametrize(("n", "physical"), [(1, 8), (8, 8), (37, 8), (37, 64), (37, 1)])
 def test_clipped_sum_is_that_of_one_record_gradients(build, method: str, n: int, physical: int) -> None:
     x, y = records(n)
@@ -110,7 +110,7 @@ def test_plain_sum_clips_nothing(build) -> None:
     assert all(chunk.norms is None for chunk in chunks)
 
 
-@pytest.mark.parametrize("method", ["hooks", "ghost"])
+@pytest.mark.parametrize("method", ["one-pass", "hooks", "ghost"])
 @pytest.mark.parametrize("build", [linear, conv])
 def test_no_record_exceeds_the_bound(method: str, build) -> None:
     x, y = records(30)
@@ -153,7 +153,7 @@ def test_chunk_of_only_bad_records_is_zero(method: str, bound) -> None:
     torch.testing.assert_close(after, fresh)
 
 
-@pytest.mark.parametrize("method", ["hooks", "ghost"])
+@pytest.mark.parametrize("method", ["one-pass", "hooks", "ghost"])
 def test_frozen_layers_stay_out_of_norm_and_sum(method: str) -> None:
     x, y = records(9)
     reference_model, model = make(conv), make(conv)
@@ -193,7 +193,7 @@ class Scaled(nn.Module):
 def test_batchnorm_is_refused_by_name_even_frozen(layer: nn.Module) -> None:
     layer.requires_grad_(False)
     with pytest.raises(MechanismError, match=r"Layer “1” \((Sync)?BatchNorm.*GroupNorm"):
-        refuse_unsupported(nn.Sequential(nn.Linear(4, 5), layer), ghost=False)
+        refuse_unsupported(nn.Sequential(nn.Linear(4, 5), layer))
 
 
 @pytest.mark.parametrize(
@@ -210,12 +210,12 @@ def test_batchnorm_is_refused_by_name_even_frozen(layer: nn.Module) -> None:
 )
 def test_layers_without_a_record_gradient_are_refused_by_name(model: nn.Module, words: str) -> None:
     with pytest.raises(MechanismError, match=words):
-        refuse_unsupported(model, ghost=False)
+        refuse_unsupported(model)
 
 
 def test_shared_parameters_are_refused_with_ghost_only() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
     model[2].weight = model[0].weight
     with pytest.raises(MechanismError, match=r"0\.weight, 2\.weight are shared"):
-        refuse_unsupported(model, ghost=True)
-    refuse_unsupported(model, ghost=False)
+        refuse_unsupported(model, shared=False)
+    refuse_unsupported(model)

@@ -246,10 +246,11 @@ def test_resuming_a_finished_run_says_so_at_once() -> None:
 
 def test_gradient_method_and_chunks_do_not_change_the_run() -> None:
     hooks, _, _ = run(SMALL.replace(performance__gradient_method="hooks"))
-    ghost, _, _ = run(SMALL.replace(performance__gradient_method="ghost", performance__physical_batch_size=7))
-    for a, b in zip(hooks, ghost, strict=True):
-        assert (a.step, a.epsilon, a.metrics["batch_size"]) == (b.step, b.epsilon, b.metrics["batch_size"])
-        assert a.metrics["test_loss"] == pytest.approx(b.metrics["test_loss"], rel=1e-3)
+    for method in ("ghost", "one-pass"):
+        other, _, _ = run(SMALL.replace(performance__gradient_method=method, performance__physical_batch_size=7))
+        for a, b in zip(hooks, other, strict=True):
+            assert (a.step, a.epsilon, a.metrics["batch_size"]) == (b.step, b.epsilon, b.metrics["batch_size"])
+            assert a.metrics["test_loss"] == pytest.approx(b.metrics["test_loss"], rel=1e-3)
 
 
 def test_baselines_go_through_the_same_loop_and_claim_nothing() -> None:

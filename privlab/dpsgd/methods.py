@@ -1,0 +1,59 @@
+"""The methods of per-record gradients by name."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from privlab.dpsgd.clipping import Clipping
+from privlab.dpsgd.ghost import GhostGradients
+from privlab.dpsgd.guards import MechanismError
+from privlab.dpsgd.hooks import HooksGradients
+from privlab.dpsgd.onepass import OnePassGradients
+from privlab.dpsgd.plain import PlainGradients
+
+#: Per-record gradients kept at once on a CPU, in bytes.
+_CACHED_BYTES = 32 << 20
+
+Gradients = OnePassGradients | HooksGradients | GhostGradients | PlainGradients
+
+
+def gradients_for(
+    method: str, model: nn.Module, max_grad_norm: float | None, clipping: Clipping | None = None, views: int = 1
+) -> Gradients:
+    """Wrap ``model``. What trains must be settled before: later changes of ``requires_grad`` are refused at each step.
+
+    Args:
+        method: ``one-pass``, ``hooks`` or ``ghost``; without a bound all become ``plain``.
+        max_grad_norm: C, or None for no clipping.
+        clipping: the factors; flat by default.
+        views: K, rows of x in a row that show one record.
+
+    Raises:
+        MechanismError: a layer that has no per-record gradient, or what ghost clipping cannot do.
+    """
+    if max_grad_norm is None:
+        return PlainGradients(model, views)
+    clipping = clipping or Clipping()
+    if method == "one-pass":
+        return OnePassGradients(model, max_grad_norm, clipping, views)
+    if method == "hooks":
+        return HooksGradients(model, max_grad_norm, clipping, views)
+    if views > 1:
+        raise MechanismError(
+            f"Ghost clipping forms no gradients, so those of {views} views of a record cannot be averaged before the clip. "
+            "Use one-pass."
+        )
+    return GhostGradients(model, max_grad_norm, clipping)
+
+
+def quickest_chunk(gradients: Gradients, device: torch.device, most: int) -> int:
+    """How many records to hold at once: ``most``, or fewer on a CPU where fewer are faster.
+
+    Per-record gradients beyond the caches cost more than small chunks do: near 32 MiB the tanh CNN is 1.4 times as fast
+    as at 512 records. Ghost clipping of linear layers alone keeps no such gradients. The result is the same.
+    """
+    sizes = sum(p.numel() for p in gradients.parameters)
+    if device.type != "cpu" or not gradients.materialises:
+        return most
+    return max(1, min(most, _CACHED_BYTES // (4 * sizes)))

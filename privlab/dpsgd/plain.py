@@ -1,0 +1,53 @@
+"""Sums of gradients that nothing clips."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from privlab.dpsgd.gradients import Chunk, over_views
+
+
+class PlainGradients:
+    """Sums of gradients that nothing clips, by one ordinary backward pass.
+
+    Args:
+        views: K, rows of x in a row that show one record.
+    """
+
+    max_grad_norm = clipping = None
+    materialises = False
+
+    def __init__(self, model: nn.Module, views: int):
+        self.views = views
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self._model = model.train()
+        self._losses = torch.empty(0)
+        self._dropped = 0
+
+    def differentiate(self, x: Tensor, y: Tensor) -> None:
+        """Find the sum of gradients. ``x``: (n·K, …) inputs, ``y``: (n,) int64 labels, n ≥ 1."""
+        for p in self.parameters:
+            p.grad = None
+        losses = self._of_records(x, y)
+        used = losses.detach().isfinite()
+        self._dropped = len(used) - int(used.sum())
+        if self._dropped == len(used):
+            losses = losses[:0]
+        elif self._dropped:
+            losses = self._of_records(x[used.repeat_interleave(self.views)], y[used])
+        if len(losses):
+            losses.sum().backward()
+        self._losses = losses.detach()
+
+    def _of_records(self, x: Tensor, y: Tensor) -> Tensor:
+        losses = cross_entropy(self._model(x), y.repeat_interleave(self.views), reduction="none")
+        return over_views(losses, self.views)
+
+    def clip(self) -> Chunk:
+        """Nothing is clipped; ``p.grad`` already holds the sum."""
+        for p in self.parameters:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        return Chunk(self._losses, None, None, self._dropped)
