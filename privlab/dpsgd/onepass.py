@@ -150,7 +150,11 @@ class OnePassGradients:
         norms = self._norms
         if len(norms):
             groups = self.clipping.groups(self.layers, len(self.parameters))
-            by_group = torch.stack([joint([self._lengths[i] for i in places]) for places in groups])
+            by_group = (
+                norms[None]
+                if len(groups) == 1
+                else torch.stack([joint([self._lengths[i] for i in places]) for places in groups])
+            )
             factors = self.clipping.factors(by_group, self.max_grad_norm)
             shortened = self.clipping.shortened(by_group, self.max_grad_norm)
             for factor, places in zip(factors, groups, strict=True):
