@@ -96,6 +96,14 @@ def _combination_problems(config: RunConfig) -> list[Problem]:
                 f"gradient_method=ghost does not go with this: {reason}, and ghost clipping forms no gradients; choose auto.",
             )
         )
+    if config.performance.precision != "float32" and config.performance.gradient_method in ("hooks", "ghost"):
+        found.append(
+            Problem(
+                "performance.precision",
+                f"precision={config.performance.precision} does not go with gradient_method={config.performance.gradient_method}, "
+                "which would measure norms in 16 bits; choose auto or one-pass.",
+            )
+        )
     if config.training.optimizer == "adam-bc" and config.privacy.bands > 1:
         found.append(
             Problem(

@@ -297,6 +297,14 @@ class PerformanceConfig(Section):
         help="One pass finds each record's norm and the clipped sum from what went into each layer and what came back. Hooks keep "
         "each record's gradient in memory; ghost clipping computes norms only, with a second pass. The result is the same.",
     )
+    precision: Literal["float32", "bfloat16"] = knob(
+        "float32",
+        label="Precision of the passes",
+        expert=True,
+        labels={"float32": "32 bits", "bfloat16": "16 bits (bfloat16)"},
+        help="bfloat16 computes forward and backward passes in 16 bits: quicker where the processor or GPU has it, slower where not. "
+        "Norms, clipped sums, noise and weights keep 32 bits, so the guarantee is the same.",
+    )
     physical_batch_size: int = knob(
         512,
         ge=1,

@@ -20,12 +20,12 @@ not finite).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,16 @@ def quiet_hooks() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Full backward hook is firing when gradients are computed")
         yield
+
+
+def lowered(model: nn.Module, precision: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """``model`` as a function to float32 logits, that computes in ``precision`` what PyTorch thinks safe to."""
+    if precision == torch.float32:
+        return model
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, dtype=precision):
+            logits = model(x)
+        return logits.float()
+
+    return forward

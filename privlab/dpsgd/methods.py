@@ -19,7 +19,12 @@ Gradients = OnePassGradients | HooksGradients | GhostGradients | PlainGradients
 
 
 def gradients_for(
-    method: str, model: nn.Module, max_grad_norm: float | None, clipping: Clipping | None = None, views: int = 1
+    method: str,
+    model: nn.Module,
+    max_grad_norm: float | None,
+    clipping: Clipping | None = None,
+    views: int = 1,
+    precision: torch.dtype = torch.float32,
 ) -> Gradients:
     """Wrap ``model``. What trains must be settled before: later changes of ``requires_grad`` are refused at each step.
 
@@ -28,15 +33,20 @@ def gradients_for(
         max_grad_norm: C, or None for no clipping.
         clipping: the factors; flat by default.
         views: K, rows of x in a row that show one record.
+        precision: of the forward and backward pass.
 
     Raises:
         MechanismError: a layer that has no per-record gradient, or what ghost clipping cannot do.
     """
     if max_grad_norm is None:
-        return PlainGradients(model, views)
+        return PlainGradients(model, views, precision)
     clipping = clipping or Clipping()
     if method == "one-pass":
-        return OnePassGradients(model, max_grad_norm, clipping, views)
+        return OnePassGradients(model, max_grad_norm, clipping, views, precision)
+    if precision != torch.float32:
+        raise MechanismError(
+            f"{method} measures norms in the precision of the pass, and {precision} is too coarse. Use one-pass."
+        )
     if method == "hooks":
         return HooksGradients(model, max_grad_norm, clipping, views)
     if views > 1:

@@ -7,7 +7,7 @@ is kept instead, and :mod:`privlab.dpsgd.layers` says what these mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from privlab.dpsgd.clipping import Clipping, layers
-from privlab.dpsgd.gradients import Chunk, joint, over_views
+from privlab.dpsgd.gradients import Chunk, joint, lowered, over_views
 from privlab.dpsgd.guards import MechanismError, refuse_unsupported
 from privlab.dpsgd.layers.rules import falls_back, rule_for
 from privlab.dpsgd.layers.uses import Shared, Use
@@ -39,17 +39,19 @@ class OnePassGradients:
         max_grad_norm: C; may be set anew before each batch.
         clipping: the factors.
         views: K, rows of x in a row that show one record.
+        precision: of the forward and backward pass; norms and sums are in float32, both from the same rounded numbers, so
+            that the clip holds whatever was rounded.
 
     Attributes:
         fallbacks: names of layers for which Opacus's rule does, because there is none of our own.
     """
 
-    def __init__(self, model: nn.Module, max_grad_norm: float, clipping: Clipping, views: int):
+    def __init__(self, model: nn.Module, max_grad_norm: float, clipping: Clipping, views: int, precision: torch.dtype):
         refuse_unsupported(model, knows=lambda layer: rule_for(layer) is not None)
         self.max_grad_norm, self.clipping, self.views = max_grad_norm, clipping, views
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.layers = layers(model)
-        self.module = model
+        self.module, self._forward = model, lowered(model, precision)
         self.fallbacks: list[str] = []
         self._names: dict[nn.Module, str] = {}
         for name, layer in model.named_modules():
@@ -67,9 +69,9 @@ class OnePassGradients:
         self._seen: torch.Size | None = None
 
     @contextmanager
-    def bare(self) -> Iterator[nn.Module]:
+    def bare(self) -> Iterator[Callable[[Tensor], Tensor]]:
         """The model as it computes without book-keeping."""
-        yield self.module
+        yield self._forward
 
     def _visit(self, layer: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Tensor | None:
         if self._visits is None:
@@ -115,14 +117,15 @@ class OnePassGradients:
     def _pass(self, x: Tensor, y: Tensor) -> None:
         n = len(y)
         with self._recording() as visits:
-            losses = cross_entropy(self.module(x), y.repeat_interleave(self.views), reduction="none")
+            losses = cross_entropy(self._forward(x), y.repeat_interleave(self.views), reduction="none")
             # A record's loss is the mean over its views, so its gradient is the sum over their rows.
             (losses.sum() / self.views).backward()
         by_parameter: dict[int, list[Use]] = {id(p): [] for p in self.parameters}
         for visit in visits:
             if visit.back is not None:
                 self._refuse_other_rows(visit, len(x))
-                for use in rule_for(visit.layer)(visit.layer, visit.came, visit.back, n):
+                came = visit.came.float() if visit.came.is_floating_point() else visit.came
+                for use in rule_for(visit.layer)(visit.layer, came, visit.back.float(), n):
                     by_parameter[id(use.parameter)].append(use)
         self._uses = [_joined(by_parameter[id(p)]) for p in self.parameters]
         self._lengths = [use.lengths() if use else losses.new_zeros(n) for use in self._uses]

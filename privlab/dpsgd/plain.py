@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from privlab.dpsgd.gradients import Chunk, over_views
+from privlab.dpsgd.gradients import Chunk, lowered, over_views
 
 
 class PlainGradients:
@@ -14,15 +14,16 @@ class PlainGradients:
 
     Args:
         views: K, rows of x in a row that show one record.
+        precision: of the forward and backward pass.
     """
 
     max_grad_norm = clipping = None
     materialises = False
 
-    def __init__(self, model: nn.Module, views: int):
+    def __init__(self, model: nn.Module, views: int, precision: torch.dtype):
         self.views = views
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self._model = model.train()
+        self._forward = lowered(model.train(), precision)
         self._losses = torch.empty(0)
         self._dropped = 0
 
@@ -42,7 +43,7 @@ class PlainGradients:
         self._losses = losses.detach()
 
     def _of_records(self, x: Tensor, y: Tensor) -> Tensor:
-        losses = cross_entropy(self._model(x), y.repeat_interleave(self.views), reduction="none")
+        losses = cross_entropy(self._forward(x), y.repeat_interleave(self.views), reduction="none")
         return over_views(losses, self.views)
 
     def clip(self) -> Chunk:

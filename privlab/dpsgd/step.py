@@ -85,6 +85,7 @@ class PrivateStep:
         augmentations: K, views of each record whose gradients are averaged before the clip.
         views: makes them; needed where K > 1.
         generator: the views' randomness; each step's views follow from its seed and the step's number.
+        precision: of the forward and backward pass; ``torch.bfloat16`` with one-pass only.
 
     Attributes:
         step_number: number of the coming step, from 1.
@@ -104,13 +105,14 @@ class PrivateStep:
         augmentations: int = 1,
         views: Views | None = None,
         generator: torch.Generator | None = None,
+        precision: torch.dtype = torch.float32,
     ):
         _refuse_unsound(plan)
-        self.plan, self.noise, self.augmentations = plan, noise, augmentations
+        self.plan, self.noise, self.augmentations, self.precision = plan, noise, augmentations, precision
         self._views, self._generator = views, generator
         self._view_seed = generator.initial_seed() if generator else 0
         clipping = Clipping(plan.clipping, plan.stability) if plan.max_grad_norm is not None else None
-        self.gradients = gradients_for(method, model, plan.max_grad_norm, clipping, augmentations)
+        self.gradients = gradients_for(method, model, plan.max_grad_norm, clipping, augmentations, precision)
         device = self.gradients.parameters[0].device
         quickest = quickest_chunk(self.gradients, device, physical_batch_size)
         self.physical_batch_size = max(1, quickest // augmentations)

@@ -80,6 +80,7 @@ class Trainer:
             augmentations=training.augmentations,
             views=views,
             generator=view_generator(device, training.seed if self._keeps_streams else None),
+            precision=getattr(torch, config.performance.precision),
         )
         decay = training.ema_decay
         self._average = WeightAverage(self._trained, decay) if decay else None

@@ -219,3 +219,24 @@ def test_shared_parameters_are_refused_with_ghost_only() -> None:
     with pytest.raises(MechanismError, match=r"0\.weight, 2\.weight are shared"):
         refuse_unsupported(model, shared=False)
     refuse_unsupported(model)
+
+
+@pytest.mark.parametrize("build", [linear, conv, deep_channels_last])
+def test_a_coarse_pass_keeps_the_bound_exactly(build) -> None:
+    """Passes in bfloat16 round gradients to 8 bits, but what is measured is what is summed."""
+    x, y = records(30)
+    reference = one_by_one(make(build), x, y)
+    bound = reference.norm(dim=1).median().item()
+    gradients = gradients_for("one-pass", make(build), bound, precision=torch.bfloat16)
+    for i in range(30):
+        total, (chunk,) = summed(gradients, x[i : i + 1], y[i : i + 1], 8)
+        expected = min(bound, chunk.norms.item())
+        assert total.norm().item() == pytest.approx(expected, rel=1e-5) and total.dtype == torch.float32
+    total, _ = summed(gradients, x, y, 8)
+    assert (total - clipped(reference, bound)).norm() <= 0.05 * clipped(reference, bound).norm()
+
+
+@pytest.mark.parametrize("method", ["hooks", "ghost"])
+def test_opacus_methods_refuse_a_coarse_pass(method: str) -> None:
+    with pytest.raises(MechanismError, match=r"too coarse. Use one-pass"):
+        gradients_for(method, make(linear), 1.0, precision=torch.bfloat16)

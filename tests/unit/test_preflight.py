@@ -44,3 +44,10 @@ def test_views_need_pictures(dataset: str, model: str, words: str) -> None:
 
 def test_rounding_knows_the_number_of_parameters() -> None:
     assert preflight(DIGITS.replace(privacy__protection="rounded")).plan.dimension == 4810
+
+
+def test_a_coarse_pass_is_for_one_pass_only() -> None:
+    coarse = DIGITS.replace(performance__precision="bfloat16")
+    assert preflight(coarse).gradient_method == "one-pass"
+    refused = problems(coarse.replace(performance__gradient_method="ghost"))
+    assert "gradient_method=ghost" in refused["performance.precision"]

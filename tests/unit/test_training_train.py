@@ -253,6 +253,15 @@ def test_gradient_method_and_chunks_do_not_change_the_run() -> None:
             assert a.metrics["test_loss"] == pytest.approx(b.metrics["test_loss"], rel=1e-3)
 
 
+@pytest.mark.parametrize("baseline", [{}, {"privacy__clipping": "none", "privacy__noise_multiplier": 0.0}])
+def test_a_run_in_bfloat16_passes_its_self_check_and_learns(baseline: dict) -> None:
+    config = SMALL.replace(**baseline)
+    fine, _, _ = run(config)
+    points, _, _ = run(config.replace(performance__precision="bfloat16"))
+    assert points[-1].epsilon == fine[-1].epsilon
+    assert points[-1].metrics["test_loss"] == pytest.approx(fine[-1].metrics["test_loss"], rel=0.02)
+
+
 def test_baselines_go_through_the_same_loop_and_claim_nothing() -> None:
     base = SMALL.replace(privacy__noise_multiplier=0.0, training__epochs=10)
     clip_only, events, _ = run(base)
