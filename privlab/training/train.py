@@ -83,6 +83,12 @@ def train(
 def _steps(trainer: Trainer, seconds_before: float, save: Save | None, wished: _Wish) -> Iterator[Point | Event]:
     config, plan = trainer.config, trainer.plan
     yield _started(trainer)
+    if trainer.fallbacks:
+        yield Event(
+            "info",
+            f"Without a one-pass rule, so by Opacus's per-sample gradients, slower: {', '.join(trainer.fallbacks)}.",
+            {"fallbacks": trainer.fallbacks},
+        )
     spent = _Spent(plan, logged_steps(plan.steps, config.training.curve_points))
     asked = _ask_others(plan) if plan.is_private else None
     watch = _Stopwatch(seconds_before)

@@ -10,6 +10,7 @@ from privlab.dpsgd.augment import view_generator, views
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.diagnostics import Diagnostics
 from privlab.dpsgd.noise import noise_source
+from privlab.dpsgd.onepass import OnePassGradients
 from privlab.dpsgd.randomness import coins
 from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler
 from privlab.dpsgd.selfcheck import SelfCheck, self_check
@@ -94,6 +95,12 @@ class Trainer:
     def dimension(self) -> int:
         """d, the number of trained parameters."""
         return self._step.dimension
+
+    @property
+    def fallbacks(self) -> list[str]:
+        """Layers that one-pass leaves to Opacus's per-sample gradients, by name."""
+        gradients = self._step.gradients
+        return gradients.fallbacks if isinstance(gradients, OnePassGradients) else []
 
     def check_mechanism(self) -> SelfCheck:
         """Check clip and noise on test records. Raises MechanismError."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from privlab.config import ConfigError, RunConfig
+from privlab.dpsgd.layers.rules import RULES
 from privlab.dpsgd.step import PrivateStep
 from privlab.encryption import KeyFile, PlainVault, SealedVault, SealError
 from privlab.metrics import METRICS, PHASES, Point, Release
@@ -251,6 +252,15 @@ def test_gradient_method_and_chunks_do_not_change_the_run() -> None:
         for a, b in zip(hooks, other, strict=True):
             assert (a.step, a.epsilon, a.metrics["batch_size"]) == (b.step, b.epsilon, b.metrics["batch_size"])
             assert a.metrics["test_loss"] == pytest.approx(b.metrics["test_loss"], rel=1e-3)
+
+
+def test_layers_without_a_one_pass_rule_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, events, _ = run(SMALL)
+    assert not any("fallbacks" in event.data for event in events)
+    monkeypatch.delitem(RULES, torch.nn.Linear)
+    _, events, _ = run(SMALL)
+    (said,) = [event.message for event in events if "fallbacks" in event.data]
+    assert "1 (Linear)" in said
 
 
 @pytest.mark.parametrize("baseline", [{}, {"privacy__clipping": "none", "privacy__noise_multiplier": 0.0}])
