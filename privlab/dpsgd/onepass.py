@@ -107,7 +107,7 @@ class OnePassGradients:
             self._seen = x.shape[1:]
         self._pass(x, y)
         used = self._norms.isfinite()
-        self._dropped = len(used) - int(used.sum())
+        self._dropped = 0 if used.all() else len(used) - int(used.sum())
         if self._dropped == len(used):
             self._losses, self._norms, self._uses = self._losses[:0], self._norms[:0], [None] * len(self.parameters)
         elif self._dropped:
@@ -119,7 +119,7 @@ class OnePassGradients:
         with self._recording() as visits:
             losses = cross_entropy(self._forward(x), y.repeat_interleave(self.views), reduction="none")
             # A record's loss is the mean over its views, so its gradient is the sum over their rows.
-            (losses.sum() / self.views).backward()
+            losses.backward(torch.full_like(losses, 1 / self.views))
         by_parameter: dict[int, list[Use]] = {id(p): [] for p in self.parameters}
         for visit in visits:
             if visit.back is not None:

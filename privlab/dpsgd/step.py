@@ -270,8 +270,8 @@ class PrivateStep:
 
     def clear(self) -> None:
         """Empty every gradient and the running sum, so that nothing of an earlier batch is left."""
-        self.optimizer.zero_grad(set_to_none=True)
         for p in self.gradients.parameters:
+            p.grad = p.grad_sample = None
             p.summed_grad = torch.zeros_like(p)
 
     def summarise(self, x: Tensor, y: Tensor) -> tuple[list[Tensor], tuple[Chunk, ...]]:
