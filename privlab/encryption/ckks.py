@@ -225,10 +225,14 @@ class Evaluator(Scheme):
             self._evaluator.multiply(a, b, out)
         return out
 
+    def relinearize(self, a: seal.Ciphertext) -> seal.Ciphertext:
+        """A product of ciphertexts back to two parts, in place."""
+        self._evaluator.relinearize_inplace(a, self._relin)
+        return a
+
     def settle(self, a: seal.Ciphertext) -> seal.Ciphertext:
         """A product of ciphertexts back to two parts and one level lower."""
-        self._evaluator.relinearize_inplace(a, self._relin)
-        return self.rescale(a)
+        return self.rescale(self.relinearize(a))
 
     def rescale(self, a: seal.Ciphertext) -> seal.Ciphertext:
         """One level lower, the scale divided by that level's prime."""

@@ -23,17 +23,19 @@ from privlab.encryption.inference.packing import Layout, first_layout, next_layo
 from privlab.encryption.inference.plan import Plan
 from privlab.encryption.inference.polynomial import fit_tanh
 from privlab.encryption.inference.service import Classification
+from privlab.encryption.inference.wire import join, split
 
 
 def product(layout: Layout, matrix: np.ndarray, slots: np.ndarray) -> np.ndarray:
-    """What the ciphertext circuit does, on plain slots."""
+    """What the ciphertext circuit does, on plain slots (messages, S)."""
     weights, total = layout.weights(matrix), 0.0
+    shifted = slots if layout.paired else [np.roll(slots[0], -baby) for baby in range(layout.babies)]
     for giant in range(layout.giants):
-        part = sum(weights[giant, baby] * np.roll(slots, -baby) for baby in range(layout.babies))
+        part = sum(weights[giant, baby] * moved for baby, moved in enumerate(shifted))
         total = total + np.roll(part, -giant * layout.babies)
     for fold in layout.folds:
         total = total + np.roll(total, -fold)
-    return total
+    return total + total.conj() if layout.paired else total
 
 
 @pytest.mark.parametrize(
@@ -50,21 +52,24 @@ def product(layout: Layout, matrix: np.ndarray, slots: np.ndarray) -> np.ndarray
         (1, 1, 1, 2),
     ],
 )
-def test_layouts_multiply(inputs: int, hidden: int, outputs: int, slots: int) -> None:
+@pytest.mark.parametrize("paired", [False, True])
+def test_layouts_multiply(inputs: int, hidden: int, outputs: int, slots: int, paired: bool) -> None:
     rng = np.random.default_rng(0)
     first, second, x = rng.normal(size=(hidden, inputs)), rng.normal(size=(outputs, hidden)), rng.normal(size=inputs)
-    a = first_layout(hidden, inputs, slots)
+    a = first_layout(hidden, inputs, slots, paired=paired)
     b = next_layout(outputs, a)
     between = product(a, first, a.write(x))
     # Every slot holds a result: nothing else is there for the key holder to see.
     np.testing.assert_allclose(between, a.tiled(first @ x), atol=1e-9)
-    np.testing.assert_allclose(product(b, second, between), b.tiled(second @ first @ x), atol=1e-9)
+    np.testing.assert_allclose(product(b, second, between[None].real), b.tiled(second @ first @ x), atol=1e-9)
 
 
 def test_rotations_of_the_layouts() -> None:
     """Golden: each rotation costs milliseconds, so their number is the time."""
     wide = first_layout(64, 784, 4096)
     assert (wide.period, wide.shifts, wide.babies, wide.giants, len(wide.folds)) == (1024, 16, 4, 4, 6)
+    pairs = first_layout(64, 784, 4096, paired=True)
+    assert (pairs.period, pairs.shifts, pairs.messages, pairs.giants, len(pairs.rotations)) == (512, 8, 2, 4, 9)
     assert len(first_layout(10, 64, 2048).rotations) == 7
     assert len(next_layout(10, wide).rotations) == 8
 
@@ -75,19 +80,36 @@ def test_too_wide_is_refused_with_the_numbers() -> None:
     assert Plan((4080, 10), None).layouts[0].period == 4096
 
 
+def valued(powers: np.ndarray, t: np.ndarray) -> np.ndarray:
+    return sum(powers[:, k] * t**k for k in range(powers.shape[1]))
+
+
 def test_tanh_polynomial() -> None:
     rng = np.random.default_rng(1)
     met = rng.normal([0.0, 1.5], [1.0, 0.4], (500, 2))
     middle, half, powers = fit_tanh(met, 2)
-    t = (met - middle) / half
-    found = sum(powers[:, k] * t**k for k in range(8))
-    worst = np.abs(found - np.tanh(met)).max(axis=0)
-    # The wide unit reaches from −3 to 4, where degree 7 can do no better; the narrow one lies in half of that.
+    assert set(powers[:, 8]) <= {-1.0, 1.0}
+    worst = np.abs(valued(powers, (met - middle) / half) - np.tanh(met)).max(axis=0)
+    # The wide unit reaches from −3 to 4, where degree 8 can do little better; the narrow one lies in half of that.
     assert worst[0] < 0.1 and worst[1] < 1e-3
-    # Without records: one fit on −5…5, odd like tanh.
+    # Without records: one fit on −5…5, odd like tanh but for a leading term that is no larger than 1/256.
     middle, half, powers = fit_tanh(None, 1)
-    assert (middle[0], half[0]) == (0, 5)
-    np.testing.assert_allclose(powers[0, ::2], 0, atol=1e-9)
+    assert (middle[0], half[0]) == (0, 10)
+    z = np.linspace(-5, 5, 101)
+    worst = np.abs(valued(powers, z[:, None] / half) - np.tanh(z)[:, None]).max()
+    assert 0.05 < worst < 0.2
+
+
+def test_units_fitted_together_err_less_in_the_logits() -> None:
+    rng = np.random.default_rng(4)
+    met, following = rng.normal(size=(600, 5)) @ rng.normal(size=(5, 24)), rng.normal(size=(10, 24))
+    errors = []
+    for given in (None, following):
+        middle, half, powers = fit_tanh(met, 24, given)
+        logits = (valued(powers, (met - middle) / half) - np.tanh(met)) @ following.T
+        # What all logits have in common decides nothing.
+        errors.append(np.std(logits - logits.mean(axis=1, keepdims=True)))
+    assert errors[1] < 0.95 * errors[0]
 
 
 def mlp(sizes: tuple[int, ...], seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -119,11 +141,10 @@ def test_tanh_logits_are_those_of_its_polynomial() -> None:
     client = ClassifierClient(classifier.plan)
     classifier.accept(*client.evaluation_keys())
     (first, bias), (last, last_bias) = layers
-    middle, half, powers = fit_tanh(calibration @ first.T + bias, 32)
+    middle, half, powers = fit_tanh(calibration @ first.T + bias, 32, last)
     for _ in range(3):
         x = rng.random(64)
-        t = (first @ x + bias - middle) / half
-        exact = last @ sum(powers[:, k] * t**k for k in range(8)) + last_bias
+        exact = last @ valued(powers, (first @ x + bias - middle) / half) + last_bias
         np.testing.assert_allclose(client.decrypt(classifier.classify(client.encrypt(x))), exact, atol=5e-3)
 
 
@@ -137,11 +158,35 @@ def test_bad_records_and_bytes_are_refused() -> None:
         with pytest.raises(NotEncryptable, match=r"Value 7 of the record .* within ±1"):
             client.encrypt(np.where(np.arange(64) == 7, wrong, 0.5))
     good = client.encrypt(np.zeros(64))
-    for wrong in (b"", b"nonsense", good[:1000], good[:-1]):
+    for wrong in (b"", b"nonsense", good[:1000], good[:-1], good * 2, join([b"", b""]), join([good]), good[4:]):
         with pytest.raises(CkksError, match="not a ciphertext"):
             classifier.classify(wrong)
     with pytest.raises(NotEncryptable, match="could reach 6,400"):
         EncryptedClassifier.from_layers([(np.full((2, 64), 100.0), np.zeros(2))], None)
+
+
+def test_several_ciphertexts_are_one_message() -> None:
+    parts = [b"one", b"", b"three" * 100]
+    message = join(parts)
+    assert split(message) == parts and split(b"") == []
+    for wrong in (message[:-1], message[:2], message + b"\0\0", b"\xff" * 9):
+        assert split(wrong) == []
+
+
+def test_room_for_logits() -> None:
+    """Large weights get a smaller scale; beyond that a model is refused instead of answering with what overflowed."""
+    first, _ = mlp((64, 32, 10))
+    last = np.random.default_rng(5).uniform(-200, 200, (10, 32)), np.zeros(10)
+    classifier = EncryptedClassifier.from_layers([first, last], "tanh")
+    client = ClassifierClient(classifier.plan)
+    classifier.accept(*client.evaluation_keys())
+    x = np.random.default_rng(6).uniform(-0.3, 0.3, 64)
+    middle, half, powers = fit_tanh(None, 32, last[0])
+    exact = last[0] @ valued(powers, (first[0] @ x + first[1] - middle) / half)
+    assert np.abs(exact).max() > 100
+    np.testing.assert_allclose(client.decrypt(classifier.classify(client.encrypt(x))), exact, atol=2)
+    with pytest.raises(NotEncryptable, match="could reach 32,000; the ciphertext has room for ±8,192"):
+        EncryptedClassifier.from_layers([first, (np.full((10, 32), 1000.0), np.zeros(10))], "tanh")
 
 
 def test_layers_of_runs() -> None:
@@ -240,7 +285,7 @@ def test_server_memory_has_the_model_and_not_the_record(running: Classification,
     memory = _memory(running.server_pid)
     # What must be there is found: the last bias, with the constant terms of the polynomials.
     (first, bias), (last, last_bias) = trained
-    powers = fit_tanh(digits[0][1400:1600] @ first.T + bias, 32)[2]
+    powers = fit_tanh(digits[0][1400:1600] @ first.T + bias, 32, last)[2]
     assert (last_bias + last @ powers[:, 0]).tobytes()[:24] in memory
     for secret in (record, record.astype(np.float32), answer.logits):
         assert secret.tobytes()[:24] not in memory

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor, log2
 
 import numpy as np
 
-from privlab.encryption.ckks import Evaluator, KeyHolder, Parameters, seal, to_bytes
+from privlab.encryption.ckks import CkksError, Evaluator, KeyHolder, Parameters, seal, to_bytes
 from privlab.encryption.inference.layers import Layer, NotEncryptable, check_layers
-from privlab.encryption.inference.plan import MOST_INPUT, Plan
-from privlab.encryption.inference.polynomial import fit_tanh
+from privlab.encryption.inference.plan import MOST_INPUT, SCALES, Plan
+from privlab.encryption.inference.polynomial import DEGREE, fit_tanh
+from privlab.encryption.inference.wire import join, split
 
 
 class ClassifierClient:
@@ -21,7 +23,7 @@ class ClassifierClient:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._keys = KeyHolder(Parameters(*plan.choice), plan.rotations)
+        self._keys = KeyHolder(Parameters(*plan.choice), plan.rotations, conjugation=plan.layouts[0].paired)
 
     def evaluation_keys(self) -> tuple[bytes, bytes]:
         """What the classifier needs once, before the first record."""
@@ -41,7 +43,7 @@ class ClassifierClient:
             raise NotEncryptable(
                 f"Value {wrong[0]} of the record is {values[wrong[0]]:g}; it must lie within ±{MOST_INPUT:g}."
             )
-        return self._keys.encrypt(self.plan.layouts[0].write(values))
+        return join([self._keys.encrypt(slots) for slots in self.plan.layouts[0].write(values)])
 
     def decrypt(self, answer: bytes) -> np.ndarray:
         """Logits (classes,) of an answer. They stay with this party: they are approximate, and their error is not to be shown to
@@ -65,15 +67,16 @@ class EncryptedClassifier:
         matrices, biases = (
             [np.asarray(part, dtype=np.float64) for part in parts] for parts in zip(*layers, strict=True)
         )
-        self._powers = None
+        self._powers: list[np.ndarray] | None = None
         if activation == "tanh":
             met = None if calibration is None else np.asarray(calibration, dtype=np.float64) @ matrices[0].T + biases[0]
-            middle, half, powers = fit_tanh(met, len(biases[0]))
+            middle, half, powers = fit_tanh(met, len(biases[0]), matrices[1])
             matrices[0], biases[0] = matrices[0] / half[:, None], (biases[0] - middle) / half
-            # The constant term costs nothing in the next layer's bias.
+            # The constant term costs nothing in the next layer's bias, nor the leading ±1 in its weights.
             biases[1] = biases[1] + matrices[1] @ powers[:, 0]
+            matrices[1], powers = matrices[1] * powers[:, DEGREE], powers * powers[:, DEGREE:]
             self._powers = [layouts[0].tiled(column) for column in powers.T]
-        _check_room(self.plan, matrices[-1], biases[-1])
+        self._last_scale = _last_scale(self.plan, matrices[-1], biases[-1])
         self._products = [
             (layout, layout.weights(matrix), layout.tiled(bias))
             for layout, matrix, bias in zip(layouts, matrices, biases, strict=True)
@@ -107,66 +110,83 @@ class EncryptedClassifier:
         Raises:
             CkksError: bytes that are not a ciphertext under this plan's parameters.
         """
-        values = self._evaluator.read_ciphertext(record)
-        values = self._product(0, values)
+        parts = split(record)
+        if len(parts) != self.plan.layouts[0].messages:
+            raise CkksError(f"These {len(record)} bytes are not a ciphertext of {self.plan.layouts[0].messages} parts.")
+        shifted = [self._evaluator.read_ciphertext(part) for part in parts]
+        if not self.plan.layouts[0].paired:
+            shifted = self._baby_steps(0, shifted[0])
+        values = self._product(0, shifted)
         if self.plan.activation is not None:
             values = self._square(values) if self._powers is None else self._polynomial(values)
-            values = self._product(1, values)
+            values = self._product(1, self._baby_steps(1, values))
+        # Nothing is left to compute, so what is sent need not have more than one prime.
+        while self._evaluator.level(values):
+            values = self._evaluator.rescale(values)
         return to_bytes(values)
 
-    def _product(self, number: int, values: seal.Ciphertext) -> seal.Ciphertext:
-        """matrix · values + bias; one level."""
+    def _baby_steps(self, number: int, values: seal.Ciphertext) -> list[seal.Ciphertext]:
+        return [self._evaluator.rotate(values, baby) for baby in range(self.plan.layouts[number].babies)]
+
+    def _product(self, number: int, shifted: list[seal.Ciphertext]) -> seal.Ciphertext:
+        """matrix · values + bias, for values that were shifted by each baby step; one level, or none beside a polynomial."""
         layout, weights, bias = self._products[number]
-        on, level = self._evaluator, self._evaluator.level(values)
-        shifted = [on.rotate(values, baby) for baby in range(layout.babies)]
+        on, level = self._evaluator, self._evaluator.level(shifted[0])
+        divides = self._powers is None
         # Encoded at the prime that rescaling divides by, so that the scale stays what it was.
-        unit, total = on.last_prime(level), None
+        unit = on.last_prime(level) if divides else self._last_scale if number else 2.0**SCALES.first_weights
+        total = None
         for giant in range(layout.giants):
             part = None
             for baby, moved in enumerate(shifted):
                 if giant * layout.babies + baby < layout.shifts:
                     plain = self._plain(("weights", number, giant, baby), weights[giant, baby], level, unit)
                     part = _plus(on, part, on.times_plain(moved, plain))
-            part = on.rescale(part)
-            part.scale = values.scale
+            if divides:
+                part = on.rescale(part)
+                part.scale = shifted[0].scale
             total = _plus(on, total, on.rotate(part, giant * layout.babies))
         for fold in layout.folds:
             total = on.add(total, on.rotate(total, fold))
-        return on.add_plain(total, self._plain(("bias", number), bias, level - 1, total.scale))
+        if layout.paired:
+            total = on.add(total, on.conjugate(total))
+        return on.add_plain(total, self._plain(("bias", number), bias, on.level(total), total.scale))
 
     def _square(self, t: seal.Ciphertext) -> seal.Ciphertext:
         return self._evaluator.settle(self._evaluator.times(t, t))
 
     def _polynomial(self, t: seal.Ciphertext) -> seal.Ciphertext:
-        """c₁t + … + c₇t⁷ in three levels, (c₁t + t²·(c₂ + c₃t)) + t⁴·(c₄ + c₅t + t²·(c₆ + c₇t)): Paterson and Stockmeyer 1973."""
-        on, level = self._evaluator, self._evaluator.level(t)
-        t2 = self._square(t)
-        t4 = self._square(t2)
-        # Scales are chosen so that all that is added has exactly one: first what the inner sum will have …
-        inner = on.scale
-        pair67 = self._pair(t, 6, level, inner * on.last_prime(level - 1) / t2.scale)
-        high = on.settle(on.times(t2, pair67))
-        high.scale = inner
-        high = on.add(high, self._pair(on.lower(t, level - 1), 4, level - 1, inner))
-        # … then the outer one, in which both products are still of three parts and settled together.
-        outer = t4.scale * inner
-        low = self._pair(on.lower(t, level - 1), 2, level - 1, outer / t2.scale)
-        product = on.times(on.lower(t2, level - 2), low)
-        product.scale = outer
-        total = on.settle(on.add(on.times(t4, high), product))
-        first = self._term(on.lower(t, level - 2), 1, level - 2, total.scale)
-        return on.add(total, first)
-
-    def _pair(self, t: seal.Ciphertext, power: int, level: int, scale: float) -> seal.Ciphertext:
-        """c_power + c_(power+1)·t at ``level`` − 1 with ``scale``."""
-        odd = self._term(t, power + 1, level, scale)
-        return self._evaluator.add_plain(odd, self._plain(("power", power), self._powers[power], level - 1, scale))
-
-    def _term(self, t: seal.Ciphertext, power: int, level: int, scale: float) -> seal.Ciphertext:
-        """c_power·t at ``level`` − 1 with ``scale``."""
+        """c₁t + … + c₇t⁷ + t⁸ with four products of ciphertexts, (c₁t + t²·(c₂ + c₃t)) + t⁴·(c₄ + c₅t + t²·(c₆ + c₇t + t²)):
+        Paterson and Stockmeyer 1973. Only t² is divided by a prime; what is added has one scale, a power of that of t²."""
         on = self._evaluator
-        plain = self._plain(("power", power), self._powers[power], level, scale * on.last_prime(level) / t.scale)
-        out = on.rescale(on.times_plain(t, plain))
+        t2 = self._square(t)
+        unit = t2.scale
+        lowered = on.lower(t, on.level(t2))
+        t4 = on.relinearize(on.times(t2, t2))
+        high = on.relinearize(on.times(t2, on.add(t2, self._pair(t, lowered, 6, unit))))
+        t4.scale = high.scale = unit**2
+        high = on.add(high, self._pair(t, lowered, 4, unit**2))
+        product, rest = on.times(t4, high), on.times(t2, self._pair(t, lowered, 2, unit**3))
+        product.scale = rest.scale = unit**4
+        total = on.relinearize(on.add(product, rest))
+        return on.add(total, self._term(t, lowered, 1, unit**4))
+
+    def _pair(self, t: seal.Ciphertext, lowered: seal.Ciphertext, power: int, scale: float) -> seal.Ciphertext:
+        """c_power + c_(power+1)·t at the level of ``lowered``, with ``scale``."""
+        odd = self._term(t, lowered, power + 1, scale)
+        level = self._evaluator.level(odd)
+        return self._evaluator.add_plain(odd, self._plain(("constant", power), self._powers[power], level, scale))
+
+    def _term(self, t: seal.Ciphertext, lowered: seal.Ciphertext, power: int, scale: float) -> seal.Ciphertext:
+        """c_power·t at the level of ``lowered``, with ``scale``."""
+        on, values = self._evaluator, self._powers[power]
+        if scale / t.scale >= 2.0**SCALES.most_last:
+            plain = self._plain(("power", power), values, on.level(lowered), scale / t.scale)
+            out = on.times_plain(lowered, plain)
+        else:
+            level = on.level(t)
+            plain = self._plain(("power", power), values, level, scale * on.last_prime(level) / t.scale)
+            out = on.rescale(on.times_plain(t, plain))
         out.scale = scale
         return out
 
@@ -181,12 +201,19 @@ def _plus(on: Evaluator, total: seal.Ciphertext | None, part: seal.Ciphertext) -
     return part if total is None else on.add(total, part)
 
 
-def _check_room(plan: Plan, matrix: np.ndarray, bias: np.ndarray) -> None:
-    """Refuse weights whose logits could pass the room above the scale in the last prime. Hidden values count as ±1."""
-    _, primes, scale = plan.choice
-    room = 2.0 ** (primes[0] - scale - 2)
+def _last_scale(plan: Plan, matrix: np.ndarray, bias: np.ndarray) -> float | None:
+    """Beside a polynomial the scale of the last layer's weights, such that there is room for the logits. Hidden values count as ±1.
+
+    Raises:
+        NotEncryptable: logits that could pass the room in the last primes.
+    """
+    if plan.activation == "square":
+        return None
+    bits = plan.last_bits - 2
     largest = float((np.abs(matrix).sum(axis=1) * MOST_INPUT + np.abs(bias)).max())
-    if plan.activation != "square" and largest > room:
+    least = SCALES.least_last if plan.activation == "tanh" else 0
+    if largest > 2.0 ** (bits - least):
         raise NotEncryptable(
-            f"Logits of this model could reach {largest:,.0f}; the ciphertext has room for ±{room:,.0f}."
+            f"Logits of this model could reach {largest:,.0f}; the ciphertext has room for ±{2.0 ** (bits - least):,.0f}."
         )
+    return 2.0 ** min(SCALES.most_last, floor(bits - log2(largest))) if least and largest else None

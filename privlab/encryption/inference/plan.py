@@ -8,14 +8,35 @@ from functools import cached_property
 from privlab.encryption.inference.layers import NotEncryptable
 from privlab.encryption.inference.packing import Layout, first_layout, next_layout
 
-#: (N, sizes of the primes, scale) for one layer, two with a square between (3 levels), two with a polynomial of degree 7 (5 levels).
-#: The inner primes match the scale; each sum is within what 128-bit security allows for N (109 bits at 4096, 218 at 8192).
+#: (N, sizes of the primes, scale of the input) for one layer, two with a square between (3 levels), two with a polynomial (2 levels).
+#: Each sum is within what 128-bit security allows for N (109 bits at 4096, 218 at 8192). For one layer and for squares the inner primes
+#: match the scale, and each product is divided by one. A rotation costs the *square* of the number of primes, so with a polynomial they
+#: are few and large, and several products share a division (:class:`Scales`).
 _LINEAR = (4096, (40, 29, 40), 29)
 _WIDE_LINEAR = (8192, (40, 29, 40), 29)
 _SQUARE = (8192, (54, 36, 36, 36, 54), 36)
-_TANH = (8192, (39, 28, 28, 28, 28, 28, 39), 28)
+_TANH = (8192, (57, 56, 58, 47), 19)
 #: Largest absolute value of an input.
 MOST_INPUT = 1.0
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Bits of precision in the circuit with a polynomial, whose primes are p₀ = 2⁵⁷, p₁ = 2⁵⁶, p₂ = 2⁵⁸.
+
+    t, the input 2¹⁹ times weights, is not divided. t² is, by p₂, and has ``squared`` left. The rest stays at p₀·p₁: t⁴ has twice
+    ``squared`` and the polynomial four times, 92 of 113 bits. The last layer's weights get up to 16 of the others, fewer where logits are
+    large. Errors: some 2¹⁰ in every slot from the division, which is 10⁻⁴ of t², and less in the mean over a unit's 64 slots; rotations
+    add theirs to t of 2^40.5 and to what is larger.
+    """
+
+    first_weights: float = 21.5
+    squared: float = 23.0
+    most_last: int = 16
+    least_last: int = 6
+
+
+SCALES = Scales()
 
 
 @dataclass(frozen=True)
@@ -39,8 +60,10 @@ class Plan:
         return _TANH if self.activation == "tanh" else _SQUARE
 
     @property
-    def levels(self) -> int:
-        return len(self.choice[1]) - 2
+    def last_bits(self) -> float:
+        """Bits above the result's scale that are left for the last layer's weights and the logits, with their sign and some air."""
+        _, primes, scale = self.choice
+        return sum(primes[:2]) - 4 * SCALES.squared if self.activation == "tanh" else primes[0] - scale
 
     @cached_property
     def layouts(self) -> tuple[Layout, ...]:
@@ -51,7 +74,7 @@ class Plan:
         """
         slots = self.choice[0] // 2
         try:
-            found = [first_layout(self.sizes[1], self.sizes[0], slots)]
+            found = [first_layout(self.sizes[1], self.sizes[0], slots, paired=self.activation == "tanh")]
         except ValueError as error:
             raise NotEncryptable(f"The model is too wide for encrypted inference: {error}") from None
         for outputs in self.sizes[2:]:
