@@ -2,7 +2,8 @@
 
 Models are trained here first: ``logistic`` and ``mlp`` with differential privacy by the settings of the preset “digits”, and a
 784-64-10 network with a square for an activation by plain gradient descent. The owner's and the server's processes answer one record
-after the other (``privlab.encryption.inference``); records are test records that the polynomials were not fitted to.
+after the other (``privlab.encryption.inference``); records are test records that the polynomials were not fitted to. “polynomial alone”
+counts, without encryption, how many training records keep their class when tanh is the polynomial.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 from benchmarks.common import arguments, machine, report, spread
 from privlab.config import load_preset
 from privlab.data.load import load
-from privlab.encryption.inference.layers import Layer, layers_of
+from privlab.encryption.inference.layers import Layer, layers_of, plain_logits
+from privlab.encryption.inference.polynomial import fit_tanh
 from privlab.encryption.inference.service import Classification
 from privlab.training.train import train
 
@@ -55,8 +57,24 @@ def square_model(x: np.ndarray, y: np.ndarray) -> list[Layer]:
     return [(a, b), (c, d)]
 
 
+def alone(layers: list[Layer], calibration: np.ndarray, x: np.ndarray) -> str:
+    """How many records ``x`` keep their class when tanh is the polynomial that was fitted to ``calibration``."""
+    (first, bias), (last, last_bias) = layers
+    middle, half, powers = fit_tanh(calibration @ first.T + bias, len(bias), last)
+    t = (x @ first.T + bias - middle) / half
+    logits = sum(powers[:, k] * t**k for k in range(powers.shape[1])) @ last.T + last_bias
+    kept = logits.argmax(axis=1) == plain_logits(layers, "tanh", x).argmax(axis=1)
+    return f"{kept.sum()} of {len(x)}"
+
+
 def row(
-    name: str, layers: list[Layer], activation: str | None, x: np.ndarray, y: np.ndarray, count: int
+    name: str,
+    layers: list[Layer],
+    activation: str | None,
+    x: np.ndarray,
+    y: np.ndarray,
+    others: np.ndarray,
+    count: int,
 ) -> dict[str, Any]:
     began = time.perf_counter()
     model = Classification(layers, activation, x[count:] if activation == "tanh" else None)
@@ -79,6 +97,7 @@ def row(
         "processor ms": 1e3 * processor,
         **{f"{phase} ms": 1e3 * taken["median"] for phase, taken in phases.items()},
         "same class": f"{sum(a.agrees for a in answers)} of {count}",
+        "polynomial alone": alone(layers, x[count:], others) if activation == "tanh" else "",
         "largest error": max(a.error for a in answers),
         "accuracy %": 100 * float(np.mean([a.label == label for a, label in zip(answers, y, strict=False)])),
         "up kB": answers[-1].bytes_up / 1e3,
@@ -108,10 +127,11 @@ def main() -> None:
         # The first records of some data sets are all of one class.
         order = np.random.default_rng(0).permutation(len(x))
         x, y = x[order], y[order]
+        others = data.train_x.numpy().reshape(len(data.train_y), -1).astype(np.float64)
         layers, activation = private_model(dataset, model, epochs)
-        rows.append(row(f"{model}, {dataset}", layers, activation, x, y, given.records))
-    trained = square_model(data.train_x.numpy().reshape(len(data.train_y), -1).astype(np.float64), data.train_y.numpy())
-    rows.append(row(f"square, {dataset}", trained, "square", x, y, given.records))
+        rows.append(row(f"{model}, {dataset}", layers, activation, x, y, others, given.records))
+    trained = square_model(others, data.train_y.numpy())
+    rows.append(row(f"square, {dataset}", trained, "square", x, y, others, given.records))
     report(given.json, "Classification of encrypted records", machine("tenseal", "numpy"), rows)
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from privlab.data import census
+from privlab.data import census, digits
 from privlab.data.catalogue import DATASETS, DatasetFacts, availability, cache_file
 from privlab.data.fetch import EMBEDDED, FetchError, fetch, read
 
-#: Largest pixel value: digits are drawn in 17 greys, the others in 256.
-_DIGITS_WHITE = 16.0
+#: Largest pixel value of pictures in 256 greys.
 _BYTE_WHITE = 255.0
 
 
@@ -60,22 +59,9 @@ def load(key: str) -> Dataset:
 
 
 def _digits(_key: str) -> dict[str, np.ndarray]:
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    pixels = _scaled(pixels.reshape(-1, *DATASETS["digits"].shape), _DIGITS_WHITE)
-    # Every fifth picture of each digit: rank within the class, counted in file order.
-    rank = np.zeros(len(labels), np.int64)
-    for digit in range(10):
-        mine = labels == digit
-        rank[mine] = np.arange(mine.sum())
-    test = rank % 5 == 4
-    return {
-        "train_x": pixels[~test],
-        "train_y": labels[~test],
-        "test_x": pixels[test],
-        "test_y": labels[test],
-    }
+    (train_x, train_y), (test_x, test_y) = digits.digits()
+    pictures = [x.astype(np.float32).reshape(-1, *DATASETS["digits"].shape) for x in (train_x, test_x)]
+    return {"train_x": pictures[0], "train_y": train_y, "test_x": pictures[1], "test_y": test_y}
 
 
 def _adult(key: str) -> dict[str, np.ndarray]:
@@ -91,7 +77,7 @@ def _adult(key: str) -> dict[str, np.ndarray]:
 def _pictures(key: str) -> dict[str, np.ndarray]:
     arrays = read(_file(key))
     for part in ("train_x", "test_x"):
-        arrays[part] = _scaled(arrays[part], _BYTE_WHITE)
+        arrays[part] = np.divide(arrays[part], np.float32(_BYTE_WHITE), dtype=np.float32)
     return arrays
 
 
@@ -103,10 +89,6 @@ def _file(key: str) -> Path:
         raise DataMissing(found.message)
     # Installed by the system: fetching only reads and checks it, once.
     return cached if cached.is_file() else fetch(key)
-
-
-def _scaled(pixels: np.ndarray, largest: float) -> np.ndarray:
-    return np.divide(pixels, np.float32(largest), dtype=np.float32)
 
 
 _READERS = {"digits": _digits, "adult": _adult}

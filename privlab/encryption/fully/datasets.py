@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from privlab.data.digits import digits
 from privlab.encryption.fully.arithmetic import FullyError
 
 #: Round numbers near the upper end of each measurement of “Breast Cancer Wisconsin (Diagnostic)”, whose ranges its documentation
@@ -18,7 +19,6 @@ _UPPER = np.array(
     ]
 )
 _MIDDLE = 0.35
-_WHITE = 16.0
 #: The left corners of an 8×8 picture, left out: digits are not written there, and 62 pixels and a constant fill the ciphertext well.
 _CORNERS = (0, 56)
 
@@ -52,13 +52,10 @@ def breast_cancer() -> Records:
 
 def digits01() -> Records:
     """Handwritten zeros and ones, 8×8 (Alpaydin and Kaynak 1998, with scikit-learn): 289 × 63, every fifth of each is a test picture."""
-    from sklearn.datasets import load_digits
-
-    pixels, digit = load_digits(return_X_y=True, n_class=2)
-    test = np.zeros(len(digit), dtype=bool)
-    for kind in (0, 1):
-        test[np.flatnonzero(digit == kind)[4::5]] = True
-    return _records(np.delete(pixels / _WHITE, _CORNERS, axis=1), digit, test, ("0", "1"))
+    (train_x, train_y), (test_x, test_y) = digits(classes=2)
+    x, digit = np.concatenate([train_x, test_x]), np.concatenate([train_y, test_y])
+    test = np.arange(len(x)) >= len(train_x)
+    return _records(np.delete(x, _CORNERS, axis=1), digit, test, ("0", "1"))
 
 
 def fashion_shoes() -> Records:

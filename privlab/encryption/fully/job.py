@@ -7,18 +7,18 @@ status 2. It is the key holder's process and starts the server's.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import signal
 import sys
 from contextlib import closing
-from typing import Any, get_args
+from typing import get_args
 
 from privlab.encryption.child import ChildError
 from privlab.encryption.fully import datasets
 from privlab.encryption.fully.arithmetic import FullyError
 from privlab.encryption.fully.config import FullyConfig, Mode, guarantee_of
 from privlab.encryption.fully.train import train_encrypted
+from privlab.encryption.joblines import say
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         records = datasets.load(given.dataset)
         guarantee = guarantee_of(config, *records.train_x.shape)
-        _say(
+        say(
             "started",
             dataset=given.dataset,
             mode=config.mode,
@@ -60,13 +60,13 @@ def main(arguments: list[str] | None = None) -> int:
         points = train_encrypted(config, records.train_x, records.train_y, records.test_x, records.test_y)
         with closing(points):
             for point in points:
-                _say("point", **point.to_dict())
+                say("point", **point.to_dict())
                 if stop:
                     break
     except (FullyError, ChildError) as error:
-        _say("refused", message=str(error))
+        say("refused", message=str(error))
         return 2
-    _say("stopped" if stop else "finished", step=point.step)
+    say("stopped" if stop else "finished", step=point.step)
     return 0
 
 
@@ -86,10 +86,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _say(kind: str, **fields: Any) -> None:
-    print(json.dumps({"kind": kind, **fields}), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ import streamlit as st
 
 from privlab.charts.encryption import bytes_figure, logits_figure
 from privlab.config import load_preset
+from privlab.data.digits import digits
 from privlab.encryption import SealError, open_vault
 from privlab.encryption.child import ChildError
 from privlab.encryption.inference.layers import Layer, NotEncryptable, layers_of
 from privlab.encryption.inference.service import Answer, classify
 from privlab.encryption.modes import size
-from privlab.encryption.shared.job import digits
 from privlab.runs import control, files
 from privlab.runs.record import Run, Status
 from privlab.ui import labels, sitemap
