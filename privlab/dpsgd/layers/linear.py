@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from privlab.dpsgd.layers.uses import Formed, Use, over_records
 
 
 class Product(Use):
-    """gᵢᵀ·aᵢ, the gradient of a matrix (p, d).
+    """Σₜ gₜᵀ·aₜ over a record's places t, the gradient of a matrix (p, d).
 
     Args:
         came: what went in, (n, places, d).
@@ -26,27 +26,46 @@ class Product(Use):
     def lengths(self) -> Tensor:
         places, d, p = self.came.shape[1], self.came.shape[2], self.back.shape[2]
         if places == 1:
-            # ‖gᵀa‖ = ‖g‖·‖a‖
-            lengths = [
-                torch.linalg.vector_norm(part[:, 0], dim=1, dtype=torch.float32) for part in (self.came, self.back)
-            ]
-            return lengths[0] * lengths[1]
+            return self.terms()  # ‖gᵀa‖ = ‖g‖·‖a‖
         if places * (d + p) < d * p:
-            # ‖Σ gₜᵀaₜ‖² = Σ ⟨aₛ, aₜ⟩⟨gₛ, gₜ⟩; rounding can put the square of a vanishing norm below zero.
-            grams = (self.came @ self.came.mT).mul_(self.back @ self.back.mT)
-            return grams.flatten(1).sum(1, dtype=torch.float32).clamp_(min=0).sqrt_()
+            return self._lengths_by_grams()
         return super().lengths()
+
+    def _lengths_by_grams(self) -> Tensor:
+        """‖Σ gₜᵀaₜ‖² = Σ ⟨aₛ, aₜ⟩⟨gₛ, gₜ⟩."""
+        grams = (self.came @ self.came.mT).mul_(self.back @ self.back.mT).float()
+        squared_terms = grams.diagonal(dim1=1, dim2=2)
+        return self._settled(grams.flatten(1).sum(1), squared_terms.clamp(min=0).sqrt().sum(1), squared_terms.sum(1))
 
     def total(self, factors: Tensor) -> Tensor:
         if self._each is not None:
             return super().total(factors)
+        factors, formed = self._apart(factors)
         weighted = self.back * factors[:, None, None]
-        return weighted.flatten(0, 1).float().T @ self.came.flatten(0, 1).float()
+        return weighted.flatten(0, 1).float().T @ self.came.flatten(0, 1).float() + formed
 
     def each(self) -> Tensor:
         if self._each is None:
             self._each = self.back.mT @ self.came
         return self._each
+
+    def some(self, records: Tensor) -> Tensor:
+        return self.back[records].mT @ self.came[records]
+
+    def terms(self) -> Tensor:
+        came, back = (torch.linalg.vector_norm(part, dim=2, dtype=torch.float32) for part in (self.came, self.back))
+        return (came * back).sum(1)
+
+    def inner(self, other: Use) -> Tensor | None:
+        if not isinstance(other, Product):
+            return None
+        return ((self.came @ other.came.mT) * (self.back @ other.back.mT)).flatten(1).sum(1)
+
+    @classmethod
+    def merged(cls, uses: Sequence[Product]) -> list[Use]:
+        """One product over the places of all."""
+        came, back = (torch.cat([getattr(use, part) for use in uses], 1) for part in ("came", "back"))
+        return [Product(uses[0].parameter, came, back)]
 
 
 def linear(layer: nn.Linear, came: Tensor, back: Tensor, n: int) -> Iterator[Use]:
