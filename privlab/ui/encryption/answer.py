@@ -143,7 +143,12 @@ def _ask(run: Run, pixels: np.ndarray, flip: bool) -> None:
             said = classify(
                 layers, pixels, activation, calibration=_pictures()[0], on_the_way=_flipped if flip else None
             )
-    except (NotEncryptable, SealError, ChildError, OSError) as error:
+    except ChildError as error:
+        st.error(escape(str(error)))
+        # Any run of the script asks again, and starts both processes anew.
+        st.button("Ask again", key="inference-again", help="Starts both processes anew, with new keys.")
+        return
+    except (NotEncryptable, SealError, OSError) as error:
         st.error(escape(str(error)))
         if flip:
             st.caption(
