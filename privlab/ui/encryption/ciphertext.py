@@ -71,7 +71,7 @@ def _fully_settings(way: str) -> tuple[str, list[str], dict[str, Any]]:
         "Steps", 1, 200, 30, key="ct-steps", help="Full-batch steps: every record is in each of them."
     )
     sigma = st.number_input(
-        "Noise multiplier σ", 0.0 if way == "c2" else 0.05, 1000.0, 10.0, 1.0, format="%.4g", key="ct-sigma",
+        "Noise multiplier σ", 0.0 if way == "c2" else 0.06, 1000.0, 10.0, 1.0, format="%.4g", key="ct-sigma",
         help="Standard deviation of the noise over the largest gradient that one record can have, which the circuit bounds.",
     )  # fmt: skip
     given = ["--dataset", data, "--mode", way, "--steps", str(int(steps)), "--sigma", repr(float(sigma))]
