@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from opacus.grad_sample import GradSampleModule
+from opacus.utils.module_utils import trainable_modules
 from opacus.validators import ModuleValidator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -20,18 +21,28 @@ def opacus_knows(layer: nn.Module) -> bool:
     return type(layer) in GradSampleModule.GRAD_SAMPLERS
 
 
+def _nothing(layer: nn.Module) -> list:
+    return []
+
+
 def refuse_unsupported(
-    model: nn.Module, *, knows: Callable[[nn.Module], bool] = opacus_knows, shared: bool = True
+    model: nn.Module,
+    *,
+    knows: Callable[[nn.Module], bool] = opacus_knows,
+    misfit: Callable[[nn.Module], str | None] = lambda layer: None,
+    shared: bool = True,
 ) -> None:
     """Refuse layers for which a record's own gradient does not exist or is not known exactly.
 
     Args:
         knows: whether there is an exact per-sample rule for a layer that owns trained parameters.
+        misfit: why a layer has no gradient of one record as it is set, or None.
         shared: whether parameters may be shared; False where norms of each use are summed, which under-clips.
 
     Raises:
         MechanismError: BatchNorm of any kind (frozen too: it mixes the records of a batch), layers that Opacus refuses,
-            layers that own parameters and have no exact per-sample rule, shared parameters, or nothing to train.
+            layers that own trained parameters and have no exact per-sample rule, misfits, shared parameters, or nothing to
+            train.
     """
     for name, layer in model.named_modules():
         kind = type(layer).__name__
@@ -39,6 +50,8 @@ def refuse_unsupported(
             raise MechanismError(
                 f"Layer “{name}” ({kind}) mixes the records of a batch, so no record has a gradient of its own; use GroupNorm."
             )
+        if reason := misfit(layer):
+            raise MechanismError(f"Layer “{name}” ({kind}): {reason}.")
         own = [p for p in layer.parameters(recurse=False) if p.requires_grad]
         if own and not knows(layer):
             raise MechanismError(f"Layer “{name}” ({kind}) has no exact rule for per-sample gradients.")
@@ -46,9 +59,12 @@ def refuse_unsupported(
             raise MechanismError(
                 f"Layer “{name}” ({kind}) keeps running statistics of the records, which are not private."
             )
-    problems = ModuleValidator.validate(model.train(), strict=False)
-    if problems:
-        raise MechanismError(f"Opacus refuses the model: {problems[0]}")
+    model.train()
+    for _, layer in trainable_modules(model):
+        # Opacus need not know how to do what we do exactly.
+        if opacus_knows(layer) or not knows(layer):
+            for problem in ModuleValidator.VALIDATORS.get(type(layer), _nothing)(layer):
+                raise MechanismError(f"Opacus refuses the model: {problem}")
     named = [(name, p) for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad]
     if not named:
         raise MechanismError("The model has no trainable parameters.")

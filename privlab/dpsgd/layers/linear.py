@@ -75,3 +75,12 @@ def linear(layer: nn.Linear, came: Tensor, back: Tensor, n: int) -> Iterator[Use
         yield Product(layer.weight, came, back)
     if layer.bias is not None and layer.bias.requires_grad:
         yield Formed(layer.bias, back[:, 0] if back.shape[1] == 1 else back.sum(1))
+
+
+def linear_transposed(layer: nn.Module, came: Tensor, back: Tensor, n: int) -> Iterator[Use]:
+    """y = x·W + b, with a weight (d, p): ``Conv1D`` of transformers, which GPT-2 is made of."""
+    came, back = over_records(came, n), over_records(back, n)
+    if layer.weight.requires_grad:
+        yield Product(layer.weight, back, came)
+    if layer.bias.requires_grad:
+        yield Formed(layer.bias, back.sum(1))
