@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from dp_accounting import get_epsilon_gaussian
 from scipy import stats
@@ -397,6 +398,17 @@ def test_job_prints_a_line_a_step_and_stops_when_told() -> None:
 def test_job_refuses_in_words() -> None:
     with job("--sigma", "0.01") as process:
         assert json.loads(process.stdout.read())["message"].startswith("noise_multiplier=0.01 must be 0 or lie between")
+    assert process.returncode == 2
+
+
+def test_job_whose_server_dies_fails_and_is_not_refused() -> None:
+    with job("--dataset", "digits01", "--mode", "c1", "--steps", "500", "--sigma", "20") as process:
+        for _ in range(3):
+            process.stdout.readline()
+        for server in psutil.Process(process.pid).children():
+            server.kill()
+        *_, last = (json.loads(line) for line in process.stdout)
+    assert last["kind"] == "failed" and "server" in last["message"]
     assert process.returncode == 2
 
 

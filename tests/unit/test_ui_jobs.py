@@ -15,8 +15,8 @@ import json, signal, sys, time
 stop = []
 signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
 print(json.dumps({"kind": "started"}), flush=True)
-if sys.argv[1] == "refused":
-    print(json.dumps({"kind": "refused", "message": "sigma=-1 is refused."}), flush=True); sys.exit(2)
+if sys.argv[1] in ("refused", "failed"):
+    print(json.dumps({"kind": sys.argv[1], "message": "sigma=-1 is refused."}), flush=True); sys.exit(2)
 if sys.argv[1] == "fails":
     sys.exit("the disk is gone")
 for step in range(1, int(sys.argv[1]) + 1):
@@ -67,6 +67,7 @@ def test_a_job_stops_when_asked(begin):
 
 def test_refused_and_failed_have_their_reasons(begin):
     assert until(begin("refused"), "refused").message == "sigma=-1 is refused."
+    assert until(begin("failed"), "failed").message == "sigma=-1 is refused."
     assert until(begin("fails"), "failed").message == "the disk is gone"
 
 

@@ -1,7 +1,7 @@
 """``python -m privlab.encryption.fully.job``: one encrypted training, a JSON object a line: ``started``, a ``point`` a step, ``finished``.
 
-SIGTERM stops it after the step that is under way, with ``stopped`` for ``finished``. What is refused is a line ``refused`` and exit
-status 2. It is the key holder's process and starts the server's.
+SIGTERM stops it after the step that is under way, with ``stopped`` for ``finished``. What is refused, or fails because the
+server died, is a line ``refused`` or ``failed`` and exit status 2. It is the key holder's process and starts the server's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from contextlib import closing
 from typing import get_args
 
-from privlab.encryption.child import ChildError
+from privlab.encryption.child import ChildError, ChildRefused
 from privlab.encryption.fully import datasets
 from privlab.encryption.fully.arithmetic import FullyError
 from privlab.encryption.fully.config import FullyConfig, Mode, guarantee_of
@@ -64,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
                 if stop:
                     break
     except (FullyError, ChildError) as error:
-        say("refused", message=str(error))
+        # A dead server is no refusal.
+        say("refused" if isinstance(error, FullyError | ChildRefused) else "failed", message=str(error))
         return 2
     say("stopped" if stop else "finished", step=point.step)
     return 0

@@ -19,7 +19,7 @@ from privlab import paths
 
 #: Processes of this web process by job; after a restart they are unknown and their jobs count as interrupted.
 _running: dict[str, subprocess.Popen] = {}
-_ENDS = {"finished", "stopped", "refused"}
+_ENDS = {"finished", "stopped", "refused", "failed"}
 
 
 @dataclass(frozen=True)
