@@ -8,6 +8,7 @@ from privlab.charts.live import TILES, lab_panels
 from privlab.config import ConfigError
 from privlab.ui import labels, urls
 from privlab.ui.cards import preset_cards
+from privlab.ui.costcard import show_costs
 from privlab.ui.draft import build, draft, preset_of
 from privlab.ui.fields import by_path
 from privlab.ui.form import form
@@ -56,7 +57,11 @@ def page() -> None:
     with preview:
         # Beside the settings, where it moves nothing that is being used.
         show_notice()
-        show_preview(ahead, values) if ahead else show_refusal(problems)
+        if ahead:
+            show_preview(ahead, values)
+            show_costs(ahead.facts)
+        else:
+            show_refusal(problems)
     recent_runs(urls.run_ids())
 
 

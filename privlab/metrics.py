@@ -190,3 +190,28 @@ class Point:
     seconds: float
     epsilon: float | None
     metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one training step costs on this machine by one method, as :mod:`privlab.training.cost` measures it.
+
+    Attributes:
+        seconds: of a step, median. Where one thread of the CPU does all the work these are its processor seconds, which other
+            programs on the machine do not stretch; elsewhere seconds by the clock.
+        low, high: first and third quartile of the steps' seconds.
+        memory: bytes at the peak beyond data and program: model, optimiser, gradients. None where it cannot be told.
+        steps: steps measured.
+        busy: seconds by the clock over processor seconds, 1 on a quiet machine; None where ``seconds`` are by the clock.
+        evaluation: seconds of one evaluation on test records, as at a point of the curve.
+        device: where it was computed.
+    """
+
+    seconds: float
+    low: float
+    high: float
+    memory: int | None
+    steps: int
+    busy: float | None
+    evaluation: float
+    device: str

@@ -37,6 +37,11 @@ def certificates_dir() -> Path:
     return _folder("certificates")
 
 
+def costs_dir() -> Path:
+    """What steps were measured to cost on this machine."""
+    return _folder("costs")
+
+
 def log_dir() -> Path:
     return _folder("logs")
 

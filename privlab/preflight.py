@@ -78,6 +78,15 @@ def preflight(config: RunConfig) -> Preflight:
     return Preflight(config, plan, dataset, model)
 
 
+def method_misfit(config: RunConfig, method: str) -> str | None:
+    """Why gradient method ``method`` cannot do what ``config`` asks, whichever it chooses itself; None where it can."""
+    if method == "ghost" and (reason := _beyond_ghost(config)):
+        return f"{reason}, and ghost clipping forms no gradients"
+    if method in ("hooks", "ghost") and config.performance.precision != "float32":
+        return f"with precision={config.performance.precision} it would measure norms in 16 bits"
+    return None
+
+
 def _beyond_ghost(config: RunConfig) -> str | None:
     """Why ghost clipping cannot do what is asked: it knows one norm a record, and no gradient."""
     if config.privacy.clipping == "per-layer":

@@ -1,4 +1,4 @@
-"""The same library from a shell: ``python -m privlab train | runs | show | export | epsilon | noise | data | keys``."""
+"""The same library from a shell: ``python -m privlab train | cost | runs | show | export | epsilon | noise | data | keys``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from privlab import __version__
 from privlab.cli.budget import add_budget_commands
+from privlab.cli.cost import measure_cost
 from privlab.cli.data import fetch_data, list_data
 from privlab.cli.inspect import KINDS, export_run, list_runs, show_run
 from privlab.cli.keys import add_key_commands
@@ -48,18 +49,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     train = commands.add_parser("train", help="train one run here, with a progress bar; the browser sees it too")
-    start = train.add_mutually_exclusive_group(required=True)
-    start.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(preset_names())}")
-    start.add_argument("--config", metavar="FILE.toml", type=Path, help="settings from a file")
+    start = _add_settings(train)
     start.add_argument("--resume", metavar="RUN", help="go on with a paused, stopped or failed run")
-    train.add_argument(
-        "--set", action="append", default=[], metavar="PATH=VALUE", help="change one setting: privacy.max_grad_norm=0.5"
-    )
     train.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="passphrase of a sealed run; else it is asked"
     )
     train.add_argument("--json", action="store_true", help="one JSON object a line: the plan, then every point")
     train.set_defaults(act=train_run)
+
+    cost = commands.add_parser("cost", help="measure what a step costs here, by each gradient method: time and memory")
+    _add_settings(cost)
+    cost.add_argument("--again", action="store_true", help="also where it was measured before on this machine")
+    cost.add_argument("--json", action="store_true", help="one JSON object a line, for each method")
+    cost.set_defaults(act=measure_cost)
 
     runs = commands.add_parser("runs", help="list runs, newest first")
     runs.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -98,3 +100,14 @@ def _parser() -> argparse.ArgumentParser:
     data_fetch.add_argument("key", metavar="NAME", help=f"one of {', '.join(DATASETS)}")
     data_fetch.set_defaults(act=fetch_data)
     return parser
+
+
+def _add_settings(command: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """The ways to say which settings; the group of those that begin from something."""
+    start = command.add_mutually_exclusive_group(required=True)
+    start.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(preset_names())}")
+    start.add_argument("--config", metavar="FILE.toml", type=Path, help="settings from a file")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change one setting: privacy.max_grad_norm=0.5"
+    )
+    return start

@@ -27,7 +27,7 @@ def train_run(given: argparse.Namespace) -> int:
         run = store.get(given.resume)
         checked, config = preflight(run.config), run.config
     else:
-        config = _settings(given)
+        config = settings(given)
         checked = preflight(config)
         here = availability(config.data.dataset)
         if not here.ready:
@@ -59,7 +59,7 @@ def train_run(given: argparse.Namespace) -> int:
     return 0 if ended.status is Status.FINISHED else 1
 
 
-def _settings(given: argparse.Namespace) -> RunConfig:
+def settings(given: argparse.Namespace) -> RunConfig:
     """Preset or file, then each ``--set`` in order. Raises ConfigError."""
     if given.preset:
         raw = load_preset(given.preset).to_dict()

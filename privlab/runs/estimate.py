@@ -1,10 +1,12 @@
-"""How long a run will take, from earlier runs on this machine."""
+"""How long a run will take: from earlier runs on this machine, else from what a step was measured to cost here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from privlab.config import RunConfig
+from privlab.runs import costs
 from privlab.runs.place import place_id
 
 if TYPE_CHECKING:
@@ -13,6 +15,27 @@ if TYPE_CHECKING:
 
 #: The newest runs say best how fast the machine is now.
 _LAST = 5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected ``seconds`` of training and evaluation, and what they come from: earlier ``runs``, or ``steps`` measured here."""
+
+    seconds: float
+    source: Literal["runs", "steps"]
+
+
+def estimate(store: Store, preflight: Preflight) -> Estimate | None:
+    """How long a run will take; None where neither a similar run nor a measured step is known.
+
+    An encrypted store's share of a step is not measured, so there only earlier runs tell.
+    """
+    if (seconds := seconds_for(store, preflight)) is not None:
+        return Estimate(seconds, "runs")
+    if preflight.config.encryption.is_store or (known := costs.known(preflight.config)) is None:
+        return None
+    seconds = known.run_seconds(preflight)
+    return None if seconds is None else Estimate(seconds, "steps")
 
 
 def seconds_for(store: Store, preflight: Preflight) -> float | None:

@@ -15,7 +15,7 @@ from privlab.config import Problem, RunConfig
 from privlab.metrics import Release
 from privlab.preflight import Preflight, preflight
 from privlab.privacy import Odds, PrivacyPlan, epsilon_curve, logged_steps, odds
-from privlab.runs.estimate import seconds_for
+from privlab.runs.estimate import estimate
 from privlab.ui import labels
 from privlab.ui.access import store
 from privlab.ui.draft import NOISE_BY, SIGMA, TARGET
@@ -117,10 +117,11 @@ def _budget(ahead: Ahead, target: float | None) -> None:
 
 
 def _time(ahead: Ahead) -> str:
-    seconds = seconds_for(store(), ahead.facts)
-    if seconds is None:
-        return "no earlier run here tells the time"
-    return f"about **{labels.duration(seconds)}**, as earlier runs here"
+    expected = estimate(store(), ahead.facts)
+    if expected is None:
+        return "no earlier run here tells the time; it can be measured below"
+    source = "as earlier runs here" if expected.source == "runs" else "by the steps measured here"
+    return f"about **{labels.duration(expected.seconds)}**, {source}"
 
 
 def _keep_in_step(ahead: Ahead, values: dict[str, Any]) -> None:

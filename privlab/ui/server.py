@@ -14,6 +14,7 @@ from typing import Any
 
 import streamlit as st
 
+from privlab.runs import measuring
 from privlab.runs.dispatcher import Dispatcher
 from privlab.runs.store import StoreError
 from privlab.ui import served
@@ -58,6 +59,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
         await warm_up
         await FEED.close()
         await asyncio.to_thread(jobs.stop_all)
+        await asyncio.to_thread(measuring.stop_all)
         if dispatcher is not None:
             print("Waiting for runs to reach a checkpoint …", file=sys.stderr)
             await asyncio.to_thread(dispatcher.stop)
