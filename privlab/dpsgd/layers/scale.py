@@ -17,12 +17,13 @@ def broadcast(parameter: nn.Parameter, rows: Tensor, n: int) -> Iterator[Use]:
     """
     if not parameter.requires_grad:
         return
-    # A record's rows, then axes that the parameter was repeated along, then its own.
-    each = rows.unflatten(0, (n, -1)) if len(rows) != n else rows[:, None]
+    # The records, the rows of each, and the places; the parameter's axes are the last of these.
+    each = rows.unflatten(0, (n, -1))
     beyond = each.dim() - 1 - parameter.dim()
-    each = each.sum(tuple(range(1, beyond + 1)))
-    stretched = [axis + 1 for axis, size in enumerate(parameter.shape) if size == 1 and each.shape[axis + 1] > 1]
-    yield Formed(parameter, each.sum(stretched, keepdim=True) if stretched else each)
+    repeated = [*range(1, beyond + 1), *(axis + 1 + beyond for axis, size in enumerate(parameter.shape) if size == 1)]
+    if repeated:
+        each = each.sum(repeated, keepdim=True)
+    yield Formed(parameter, each.reshape(n, *parameter.shape))
 
 
 def scaled(name: str) -> Callable[[nn.Module, Tensor, Tensor, int], Iterable[Use]]:

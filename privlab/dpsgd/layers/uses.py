@@ -41,7 +41,7 @@ class Use(ABC):
     def total(self, factors: Tensor) -> Tensor:
         """Σᵢ fᵢ·gᵢ, float32, of the parameter's shape; ``factors``: float32 (n,)."""
         each = self.each()
-        return (factors @ each.flatten(1).float()).view(each.shape[1:])
+        return (factors @ each.reshape(len(each), -1).float()).view(each.shape[1:])
 
     @abstractmethod
     def each(self) -> Tensor:
@@ -210,7 +210,7 @@ def _merged(uses: Sequence[Use]) -> list[Use]:
 
 
 def _lengths(each: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(each.flatten(1), dim=1, dtype=torch.float32)
+    return torch.linalg.vector_norm(each.reshape(len(each), -1), dim=1, dtype=torch.float32)
 
 
 def over_records(rows: Tensor, n: int) -> Tensor:
