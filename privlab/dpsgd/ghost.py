@@ -16,6 +16,7 @@ from privlab.dpsgd.clipping import Clipping, layers
 from privlab.dpsgd.gradients import Chunk, quiet_hooks
 from privlab.dpsgd.guards import MechanismError, refuse_unsupported
 from privlab.dpsgd.hooks import HooksModule
+from privlab.dpsgd.layers.rules import misfit
 
 
 def _linear_norms(layer: nn.Linear, activations: list[Tensor], backprops: Tensor) -> dict[nn.Parameter, Tensor]:
@@ -55,7 +56,7 @@ class GhostGradients:
                 "Ghost clipping weighs a record's loss by one factor, so its layers cannot have factors of their own "
                 "(clipping=per-layer). Use one-pass."
             )
-        refuse_unsupported(model, shared=False)
+        refuse_unsupported(model, misfit=misfit, shared=False)
         self.max_grad_norm, self.clipping = max_grad_norm, clipping
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.layers = layers(model)

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from privlab.dpsgd.clipping import Clipping, layers
 from privlab.dpsgd.gradients import Chunk, joint, over_views, quiet_hooks
 from privlab.dpsgd.guards import refuse_unsupported
+from privlab.dpsgd.layers.rules import misfit
 
 
 def _conv_gradients(layer: nn.Conv2d, activations: list[Tensor], backprops: Tensor) -> dict[nn.Parameter, Tensor]:
@@ -41,7 +42,7 @@ class HooksGradients:
     materialises = True
 
     def __init__(self, model: nn.Module, max_grad_norm: float, clipping: Clipping, views: int):
-        refuse_unsupported(model)
+        refuse_unsupported(model, misfit=misfit)
         self.max_grad_norm, self.clipping, self.views = max_grad_norm, clipping, views
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.layers = layers(model)

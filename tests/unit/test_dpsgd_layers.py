@@ -516,6 +516,16 @@ def test_layers_that_are_refused(model, words_: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["hooks", "ghost"])
+def test_opacus_methods_refuse_what_no_method_can_do(method: str) -> None:
+    for model in (
+        words(embedding=nn.Embedding(WORDS, WIDTH, max_norm=1.0)),
+        words(nn.InstanceNorm1d(PLACES, track_running_stats=True)),
+    ):
+        with pytest.raises(MechanismError, match=r"max_norm|track_running_stats"):
+            gradients_for(method, model, 1.0)
+
+
+@pytest.mark.parametrize("method", ["hooks", "ghost"])
 def test_opacus_methods_refuse_attention_that_only_one_pass_knows(method: str) -> None:
     with pytest.raises(MechanismError, match="MultiheadAttention"):
         gradients_for(method, attending(nn.MultiheadAttention(WIDTH, 2)), 1.0)

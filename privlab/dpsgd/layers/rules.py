@@ -76,7 +76,7 @@ FORWARDS: dict[type[nn.Module] | str, Forward] = {
     nn.MultiheadAttention: attention,
 }
 
-#: Why a layer of a known kind is refused all the same, or None: whatever trains in it.
+#: Why a layer of such a kind, or of one derived from it, is refused all the same, or None: whatever trains in it.
 MISFITS: dict[type[nn.Module], Callable[[nn.Module], str | None]] = {
     nn.Embedding: embedding_misfit,
     nn.InstanceNorm1d: instance_norm_misfit,
@@ -113,8 +113,7 @@ def knows(layer: nn.Module) -> bool:
 
 def misfit(layer: nn.Module) -> str | None:
     """Why a layer has no gradient of one record as it is set, or None."""
-    find = MISFITS.get(type(layer))
-    return find(layer) if find else None
+    return next((reason for kind, find in MISFITS.items() if isinstance(layer, kind) and (reason := find(layer))), None)
 
 
 def falls_back(layer: nn.Module) -> bool:
