@@ -1,6 +1,7 @@
 # PrivLab: every command in one place.
 #   make run    set up and open the lab        make test   set up and run all tests
 #   make bench  print every figure of docs/performance.md        make lint   style and import checks
+#   make peers  the environments of other libraries that `make bench` measures beside PrivLab (about 3 GB)
 #   make spu    the optional environment of secret-shared training (about 1 GB)
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST_FLAGS ?= -n auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: run test bench lint spu clean
+.PHONY: run test bench peers lint spu clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -46,6 +47,19 @@ $(VENV)-spu/.ready: requirements-spu.txt
 	  { echo "SPU needs Python 3.11; name one with: make SPU_PYTHON=python3.11 spu"; exit 1; }
 	$(SPU_PYTHON) -m venv $(VENV)-spu
 	$(VENV)-spu/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-spu.txt
+	touch $@
+
+# Other libraries and torchvision's loader, each in a folder of its own, for `make bench`.
+PEERS := $(VENV)-peers
+peers: $(PEERS)/jax/.ready $(PEERS)/tensorflow/.ready $(PEERS)/torchvision/.ready
+
+$(PEERS)/torchvision/.ready: benchmarks/environments/torchvision.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(@D) -r $<
+	touch $@
+
+$(PEERS)/%/.ready: benchmarks/environments/%.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 clean:

@@ -1,140 +1,123 @@
-"""Samples per second: PrivLab against a plain Opacus script and against SGD without privacy, in one process, in turns.
+"""Records per processor second: PrivLab, Opacus, vmap, training without privacy, and peers of other frameworks.
 
-The Opacus script is what Opacus's own MNIST example does, with a ``TensorDataset`` for torchvision's pictures (which has
-no CPU build for this torch): ``PrivacyEngine.make_private``, its Poisson loader, hooks, one ``optimizer.step()`` a batch.
-SGD without privacy takes slices of tensors in memory. PrivLab's side is :class:`privlab.training.trainer.Trainer`, the
-code that runs train with, private diagnostics included. All use the same model, data, batch size and one thread.
+Same model, records, batch size, σ and C, one thread. The rivals take turns of about a second, in one process where they are
+PyTorch's, so that whatever else the machine does hits all of them; a ratio is taken turn by turn. Times are processor time
+(with ``--device cuda`` seconds by the wall; peers stay on the processor and are left out).
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
 
 import torch
-from opacus import PrivacyEngine
-from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.common import arguments, machine, report, spread
-from privlab.config import RunConfig
-from privlab.data.load import load
-from privlab.models.build import build
-from privlab.preflight import preflight
-from privlab.training.trainer import Trainer
+from benchmarks.common import arguments, keep, machine, report, spread
+from benchmarks.training.peers import PEERS
+from benchmarks.training.rivals import ON_REQUEST, RIVALS, TITLES, Runner, missing, names
+from benchmarks.training.work import WORK, Work
 
-SIGMA, C, RATE = 1.1, 1.0, 0.1
-#: Model, data set, batch size and steps of one turn.
-WORK = (
-    ("logistic", "fashion-mnist-6k", 512, 20),
-    ("cnn", "fashion-mnist-6k", 512, 8),
-    ("resnet-gn", "fashion-mnist-6k", 256, 1),
-)
+TITLE = "Training speed, records a processor second, one thread"
+#: What one turn lasts, at least one logical step.
+_TURN_SECONDS = 0.8
+#: Longest that one row's turns should take in all, in seconds; at least three turns are taken.
+_ROW_SECONDS = 130
 
 
-def privlab_turn(model: str, dataset_key: str, batch: int, steps: int) -> Callable[[], float]:
-    config = RunConfig.from_dict(
-        {
-            "data": {"dataset": dataset_key},
-            "model": {"name": model},
-            "privacy": {"noise_multiplier": SIGMA, "max_grad_norm": C},
-            "training": {"batch_size": batch, "epochs": 1000, "learning_rate": RATE, "momentum": 0.0},
-            "performance": {"device": "cpu", "physical_batch_size": 64 if model == "resnet-gn" else 512},
-        }
-    )
-    trainer = Trainer(preflight(config), load(dataset_key), torch.device("cpu"))
-
-    def turn() -> float:
-        began = time.process_time()
-        for _ in range(steps):
-            trainer.advance(False)
-        return steps * batch / (time.process_time() - began)
-
-    return turn
+def take_turns(runners: list[Runner], most_turns: int) -> dict[str, list[float]]:
+    """Records a second of each runner, turn by turn."""
+    steps, a_round = {}, 0.0
+    for runner in runners:
+        runner.turn(2)  # compiles, allocates, probes
+        _, seconds = runner.turn(1)
+        steps[runner.name] = max(1, min(500, round(_TURN_SECONDS / seconds)))
+        a_round += max(seconds, _TURN_SECONDS)
+    turns = max(3, min(most_turns, int(_ROW_SECONDS / a_round)))
+    speeds: dict[str, list[float]] = {runner.name: [] for runner in runners}
+    for _ in range(turns):
+        for runner in runners:
+            records, seconds = runner.turn(steps[runner.name])
+            speeds[runner.name].append(records / seconds)
+    return speeds
 
 
-def opacus_turn(model: str, dataset_key: str, batch: int, steps: int) -> Callable[[], float]:
-    data = load(dataset_key)
-    net = build(model, data.facts, seed=0)
-    loader = DataLoader(TensorDataset(data.train_x, data.train_y), batch_size=batch)
-    net, optimizer, loader = PrivacyEngine().make_private(
-        module=net,
-        optimizer=torch.optim.SGD(net.parameters(), lr=RATE),
-        data_loader=loader,
-        noise_multiplier=SIGMA,
-        max_grad_norm=C,
-    )
-    batches = iter(loader)
-
-    def turn() -> float:
-        nonlocal batches
-        began = time.process_time()
-        for _ in range(steps):
-            try:
-                x, y = next(batches)
-            except StopIteration:
-                batches = iter(loader)
-                x, y = next(batches)
-            optimizer.zero_grad()
-            cross_entropy(net(x), y).backward()
-            optimizer.step()
-        return steps * batch / (time.process_time() - began)
-
-    return turn
+def ratios(speeds: dict[str, list[float]], name: str, of: str) -> dict[str, float]:
+    return spread(a / b for a, b in zip(speeds[name], speeds[of], strict=True))
 
 
-def sgd_turn(model: str, dataset_key: str, batch: int, steps: int) -> Callable[[], float]:
-    data = load(dataset_key)
-    net = build(model, data.facts, seed=0)
-    optimizer = torch.optim.SGD(net.parameters(), lr=RATE)
+def measure(work: Work, wanted: list[str], device: torch.device, turns: int) -> dict:
+    """One row: every rival's speed, and its ratio to Opacus's own way and to training without privacy."""
+    reasons = {name: missing(name) for name in wanted}
+    runners = [Runner(name, work, device) for name in wanted if not reasons[name]]
+    try:
+        speeds = take_turns(runners, turns)
+    finally:
+        for runner in runners:
+            runner.close()
+    baseline = next((name for name in ("opacus-example", "opacus-tensors") if name in speeds), None)
+    free = [name for name in speeds if name.startswith("sgd")]
+    best = max(free, key=lambda name: spread(speeds[name])["median"], default=None)
+    found = {}
+    for name, values in speeds.items():
+        found[name] = {"records/s": spread(values)}
+        if baseline:
+            found[name]["of baseline"] = ratios(speeds, name, baseline)
+        if best:
+            found[name]["of best sgd"] = ratios(speeds, name, best)
+    versions = {key: value for runner in runners for key, value in runner.facts.items() if key != "parameters"}
+    return {
+        "title": work.title,
+        "parameters": sum(p.numel() for p in work.model().parameters() if p.requires_grad),
+        "records": len(work.records()[1]),
+        "baseline": baseline,
+        "best sgd": best,
+        "rivals": found,
+        "left out": {name: reason for name, reason in reasons.items() if reason},
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "machine": machine("torch", "opacus") | versions,
+        "taken": time.strftime("%Y-%m-%d %H:%M"),
+    }
 
-    def turn() -> float:
-        began = time.process_time()
-        for _ in range(steps):
-            chosen = torch.randint(len(data.train_x), (batch,))
-            optimizer.zero_grad()
-            cross_entropy(net(data.train_x[chosen]), data.train_y[chosen]).backward()
-            optimizer.step()
-        return steps * batch / (time.process_time() - began)
 
-    return turn
+def lines(row: dict) -> list[dict]:
+    """A row as lines of a table."""
+    told = []
+    for name, figures in row["rivals"].items():
+        speed, baseline, best = (figures.get(key) for key in ("records/s", "of baseline", "of best sgd"))
+        told.append({"rival": TITLES[name], "records/s": speed["median"], "range": _range(speed, ".0f")})
+        if baseline:
+            told[-1] |= {"x baseline": baseline["median"], "its range": _range(baseline, ".2f")}
+        if best:
+            told[-1]["x best sgd"] = best["median"]
+    return told
+
+
+def _range(figures: dict[str, float], form: str) -> str:
+    return f"{figures['min']:{form}}–{figures['max']:{form}}"
 
 
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--turns", type=int, default=7, help="measured turns of each rival, interleaved")
+    parser.add_argument("--rows", nargs="+", choices=WORK, default=list(WORK))
+    parser.add_argument("--rivals", nargs="+", choices=TITLES, help=f"default: all but {', '.join(sorted(ON_REQUEST))}")
+    parser.add_argument("--turns", type=int, default=9, help="most turns of each rival")
+    parser.add_argument("--device", default="cpu", help="cuda: not tried yet")
+    parser.add_argument("--dry", action="store_true", help="do not write benchmarks/results")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", module="opacus|torch")
-    rows = []
-    for model, dataset_key, batch, steps in WORK:
-        rivals = {
-            "opacus": opacus_turn(model, dataset_key, batch, steps),
-            "privlab": privlab_turn(model, dataset_key, batch, steps),
-            "sgd": sgd_turn(model, dataset_key, batch, steps),
-        }
-        speeds: dict[str, list[float]] = {name: [] for name in rivals}
-        for number in range(given.turns + 1):
-            for name, turn in rivals.items():
-                speed = turn()
-                if number:  # the first turn warms up
-                    speeds[name].append(speed)
-        against = {
-            name: spread(a / b for a, b in zip(speeds["privlab"], speeds[name], strict=True))
-            for name in ("opacus", "sgd")
-        }
-        rows.append(
-            {
-                "model": model,
-                "batch": batch,
-                **{f"{name} samples/s": spread(values)["median"] for name, values in speeds.items()},
-                "privlab / opacus": against["opacus"]["median"],
-                "range": f"{against['opacus']['min']:.2f}–{against['opacus']['max']:.2f}",
-                "privlab / sgd": against["sgd"]["median"],
-            }
-        )
-    report(given.json, "Training speed, one thread, CPU seconds", machine("torch", "opacus"), rows)
+    warnings.filterwarnings("ignore")  # of Opacus and PyTorch, about hooks and generators; they would be printed each turn
+    device = torch.device(given.device)
+    for key in given.rows:
+        work = WORK[key]
+        able = [name for name in [*RIVALS, *PEERS] if name in names(work)]
+        wanted = [name for name in able if (name in given.rivals if given.rivals else name not in ON_REQUEST)]
+        if device.type != "cpu":
+            wanted = [name for name in wanted if name not in PEERS]
+        row = measure(work, wanted, device, given.turns)
+        where = {"row": key} | row["machine"] | {"left out": row["left out"] or "nobody"}
+        report(given.json, f"{work.title}, against {TITLES.get(row['baseline'], 'nobody')}", where, lines(row))
+        if not given.dry:
+            keep("training_speed" if device.type == "cpu" else f"training_speed_{device.type}", TITLE, {key: row})
 
 
 if __name__ == "__main__":
