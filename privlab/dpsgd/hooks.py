@@ -26,8 +26,23 @@ def _conv_gradients(layer: nn.Conv2d, activations: list[Tensor], backprops: Tens
     return GradSampleModule.GRAD_SAMPLERS[nn.Conv2d](layer, [activations[0].contiguous()], backprops)
 
 
+def _embedding_gradients(
+    layer: nn.Embedding, activations: list[Tensor], backprops: Tensor
+) -> dict[nn.Parameter, Tensor]:
+    """Opacus's rule for embeddings, without the gradient that Opacus 1.6.0 gives to the row ``padding_idx``: it has none."""
+    found = GradSampleModule.GRAD_SAMPLERS[nn.Embedding](layer, activations, backprops)
+    if layer.padding_idx is not None:
+        for gradients in found.values():
+            gradients[:, layer.padding_idx] = 0
+    return found
+
+
 class HooksModule(GradSampleModule):
-    GRAD_SAMPLERS: ClassVar = {**GradSampleModule.GRAD_SAMPLERS, nn.Conv2d: _conv_gradients}
+    GRAD_SAMPLERS: ClassVar = {
+        **GradSampleModule.GRAD_SAMPLERS,
+        nn.Conv2d: _conv_gradients,
+        nn.Embedding: _embedding_gradients,
+    }
 
 
 class HooksGradients:
