@@ -11,6 +11,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from privlab.dpsgd.guards import opacus_knows
 from privlab.dpsgd.layers.attention import attention, attention_misfit
+from privlab.dpsgd.layers.convolution import convolution
 from privlab.dpsgd.layers.embedding import embedding, embedding_misfit
 from privlab.dpsgd.layers.linear import linear, linear_transposed
 from privlab.dpsgd.layers.normalisation import group_norm, instance_norm, instance_norm_misfit, layer_norm, rms_norm
@@ -35,6 +36,9 @@ RULES: dict[type[nn.Module] | str, Rule] = {
     NonDynamicallyQuantizableLinear: linear,
     RNNLinear: linear,
     **dict.fromkeys((DPRNN, DPGRU, DPLSTM), leaves_use),
+    nn.Conv1d: convolution,
+    nn.Conv2d: convolution,
+    nn.Conv3d: convolution,
     nn.Embedding: embedding,
     nn.LayerNorm: layer_norm,
     nn.RMSNorm: rms_norm,
