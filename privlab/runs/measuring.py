@@ -77,9 +77,8 @@ class Measuring:
         return self._over.wait(seconds)
 
     def _listen(self, request: dict[str, Any]) -> None:
-        process = self._process
-        try:
-            with process:
+        with self._process as process:
+            try:
                 with suppress(BrokenPipeError):
                     process.stdin.write(json.dumps(request).encode() + b"\n")
                     process.stdin.flush()
@@ -88,16 +87,14 @@ class Measuring:
                     if line.endswith(b"\n"):
                         self._hear(json.loads(line))
                 process.wait()
-            if self.state == "running":
-                words = (
-                    f"The measuring process ended by itself (status {process.returncode}); see costs.log in the logs."
-                )
-                self._end(*(("stopped", "") if self._stopped else ("failed", words)))
-        except OSError as error:
-            process.kill()
-            self._end("failed", f"The measurement could not be kept: {error}.")
-        finally:
-            self._over.set()
+                if self.state == "running":
+                    words = f"The measuring process ended by itself (status {process.returncode}); see costs.log in the logs."
+                    self._end(*(("stopped", "") if self._stopped else ("failed", words)))
+            except (OSError, ValueError) as error:
+                self._end("failed", f"The measurement could not be read or kept: {error}.")
+            finally:
+                process.kill()
+        self._over.set()
 
     def _hear(self, line: dict[str, Any]) -> None:
         kind = line.pop("kind")

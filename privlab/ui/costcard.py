@@ -104,9 +104,11 @@ def _show(checked: Preflight, known: Costs) -> None:
 
 
 def _remarks(checked: Preflight, shown: dict[str, Cost], marked: str) -> str:
-    said = [f"▸ is what a run of these settings takes, with {checked.plan.steps:,} steps and its evaluations."]
+    said = [f"“run” is the time of {checked.plan.steps:,} steps and the evaluations."]
     if marked == "plain":
-        said = ["Nothing is clipped, so every method is plain SGD."]
+        said.insert(0, "Nothing is clipped, so every method is plain SGD.")
+    else:
+        said.insert(0, "▸ marks the method that these settings choose;")
     ways = {method: cost for method, cost in shown.items() if method != "plain"}
     if marked in ways:
         quickest = min(ways, key=lambda method: ways[method].seconds)

@@ -52,6 +52,12 @@ _STYLE = """
 .st-key-settings, .st-key-settings [data-testid="stVerticalBlock"] { gap: 0.45rem; }
 .st-key-settings h3 { padding: 0.6rem 0 0.6rem 0; }
 
+/* Where three columns are too narrow to read, what lies ahead of a launch stands below settings and chart. */
+@media (max-width: 1100px) {
+  [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] .st-key-preview) { flex-wrap: wrap; }
+  [data-testid="stColumn"]:has(.st-key-preview) { flex: 1 1 100% !important; min-width: 100%; }
+}
+
 /* What is chosen and what leads on must be seen from afar, in both themes. */
 button[data-variant="segmented_control"][data-selected] p { font-weight: 700; filter: brightness(1.3); }
 [data-testid="stPageLink"] p { font-size: 1rem; font-weight: 400; text-decoration: underline;
