@@ -141,3 +141,25 @@ def test_a_refused_run_leaves_nothing_behind(capsys: pytest.CaptureFixture[str])
     main(["train", "--preset", "digits", "--set", "training.batch_size=9999"])
     main(["runs", "--json"])
     assert capsys.readouterr().out == ""
+
+
+def test_the_cost_of_a_step_is_measured_once_and_then_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("privlab.runs.measuring._MODULE", "tests.faults.costjob")
+    monkeypatch.setattr("privlab.runs.measuring._measured", {})
+    monkeypatch.setenv("FAULT", "")
+    asked = ["cost", "--preset", "digits", "--set", "privacy.clipping=per-layer"]
+    assert main([*asked, "--json"]) == 0
+    found = {each["method"]: each for each in lines(capsys.readouterr().out)}
+    assert set(found) == {"one-pass", "hooks"}
+    assert found["one-pass"]["chosen"] and not found["hooks"]["chosen"]
+    assert found["hooks"]["run_seconds"] == pytest.approx(845 * 0.5 + 60 * 0.1)
+    monkeypatch.setenv("FAULT", "dies at once")
+    assert main(asked) == 0, "known: nothing is measured"
+    said = capsys.readouterr().out
+    assert "▸ One pass         500 ms a step" in said
+    assert "Ghost      clipping=per-layer weighs each layer by itself" in said
+    assert "Plain SGD  It needs more memory than is free here." in said
+    assert main([*asked, "--again"]) == 1
+    assert "ended by itself (status 1)" in capsys.readouterr().err
