@@ -9,6 +9,7 @@ from privlab.dpsgd.clipping import Clipping
 from privlab.dpsgd.ghost import GhostGradients
 from privlab.dpsgd.guards import MechanismError
 from privlab.dpsgd.hooks import HooksGradients
+from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.onepass import OnePassGradients
 from privlab.dpsgd.plain import PlainGradients
 
@@ -25,6 +26,7 @@ def gradients_for(
     clipping: Clipping | None = None,
     views: int = 1,
     precision: torch.dtype = torch.float32,
+    kernels: Kernels | None = None,
 ) -> Gradients:
     """Wrap ``model``. What trains must be settled before: later changes of ``requires_grad`` are refused at each step.
 
@@ -34,6 +36,7 @@ def gradients_for(
         clipping: the factors; flat by default.
         views: K, rows of x in a row that show one record.
         precision: of the forward and backward pass.
+        kernels: how layers choose among equal ways in one-pass; without it none is tried.
 
     Raises:
         MechanismError: a layer that has no per-record gradient, or what ghost clipping cannot do.
@@ -42,7 +45,7 @@ def gradients_for(
         return PlainGradients(model, views, precision)
     clipping = clipping or Clipping()
     if method == "one-pass":
-        return OnePassGradients(model, max_grad_norm, clipping, views, precision)
+        return OnePassGradients(model, max_grad_norm, clipping, views, precision, kernels)
     if precision != torch.float32:
         raise MechanismError(
             f"{method} measures norms in the precision of the pass, and {precision} is too coarse. Use one-pass."

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from privlab.dpsgd.clipping import Clipping, layers
 from privlab.dpsgd.gradients import Chunk, joint, lowered, over_views
 from privlab.dpsgd.guards import refuse_unsupported
+from privlab.dpsgd.layers.kernels import Kernels, using
 from privlab.dpsgd.layers.rules import forms, knows, misfit
 from privlab.dpsgd.layers.uses import Shared, Use
 from privlab.dpsgd.recording import Recorder
@@ -31,17 +32,27 @@ class OnePassGradients:
         views: K, rows of x in a row that show one record.
         precision: of the forward and backward pass; norms and sums are in float32, both from the same rounded numbers, so
             that the clip holds whatever was rounded.
+        kernels: how layers choose among equal ways; without it they try none, so that a run repeats bit for bit.
 
     Attributes:
         fallbacks: names of layers for which Opacus's rule does, because there is none of our own.
     """
 
-    def __init__(self, model: nn.Module, max_grad_norm: float, clipping: Clipping, views: int, precision: torch.dtype):
+    def __init__(
+        self,
+        model: nn.Module,
+        max_grad_norm: float,
+        clipping: Clipping,
+        views: int,
+        precision: torch.dtype,
+        kernels: Kernels | None = None,
+    ):
         refuse_unsupported(model, knows=knows, misfit=misfit)
         self.max_grad_norm, self.clipping, self.views = max_grad_norm, clipping, views
         self.layers = layers(model)
         self.module, self._forward = model, lowered(model, precision)
         self._recorder = Recorder(model)
+        self._kernels = kernels or Kernels(measured=False)
         self.parameters, self.fallbacks = self._recorder.parameters, self._recorder.fallbacks
         self.materialises = any(forms(layer) for layer in model.modules())
         self._uses: list[Use | None] = []
@@ -84,7 +95,8 @@ class OnePassGradients:
                 for use in visit.rule(visit.layer, came, back.float(), n):
                     by_parameter[id(use.parameter)].append(use)
         self._uses = [_joined(by_parameter[id(p)]) for p in self.parameters]
-        self._lengths = [use.lengths() if use else losses.new_zeros(n) for use in self._uses]
+        with using(self._kernels):
+            self._lengths = [use.lengths() if use else losses.new_zeros(n) for use in self._uses]
         self._losses, self._norms = over_views(losses.detach(), self.views), joint(self._lengths)
 
     def clip(self) -> Chunk:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from privlab.dpsgd.guards import MechanismError
 from privlab.dpsgd.layers.kernels import choose
+from privlab.dpsgd.layers.linear import quicker
 from privlab.dpsgd.layers.uses import Formed, Use
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -48,19 +49,20 @@ class Convolved(Use):
 
     def lengths(self) -> Tensor:
         if self._way is None:
-            self._way = choose(self._signature(), self._came.device, self._ways(), self._n, self._trial)
+            ways = quicker(self._places, self._columns, self._rows)
+            self._way = choose(self._signature(), self._came.device, ways, self._n, self._trial)
         return self._lengths_by_grams() if self._way == "grams" else self._form()
 
     def total(self, factors: Tensor) -> Tensor:
         if self._each is not None:
-            return self._arranged((factors @ self._each.flatten(1)).view(self._each.shape[1:]))
+            return self._arranged((factors @ self._each.flatten(1)).view(self._each.shape[1:]).mT)
         factors, formed = self._apart(factors)
         return self._weighted(factors) + formed
 
     def each(self) -> Tensor:
         if self._each is None:
             self._form()
-        return self._arranged(self._each)
+        return self._arranged(self._each.mT)
 
     def some(self, records: Tensor) -> Tensor:
         return self._of(records).each()
@@ -89,14 +91,6 @@ class Convolved(Use):
                 ),
             )
         )
-
-    def _ways(self) -> list[str]:
-        places, matrix = self._places, self._rows * self._columns
-        grams = places * (self._rows + self._columns)
-        # Products to count: places·matrix for either; the second has as many again for the sum.
-        if grams > 4 * matrix:
-            return ["formed"]
-        return ["grams", "formed"] if 2 * grams < matrix else ["formed", "grams"]
 
     def _trial(self, way: str, records: int) -> None:
         part = self._of(slice(records), way)
@@ -144,12 +138,13 @@ class Convolved(Use):
             )
 
     def _form(self) -> Tensor:
-        """Each record's gradient, kept as (n, groups·rows, *kernel, channels of a group), and its length."""
-        each = self._came.new_empty(self._n, self._groups, self._rows, self._columns)
+        """Each record's gradient, kept as (n, groups, columns, rows), and its length."""
+        # Columns first: matrix libraries are up to a quarter quicker where the shorter axis is the last.
+        each = self._came.new_empty(self._n, self._groups, self._columns, self._rows)
         lengths = self._came.new_empty(self._n)
         for some, windows, back in self._blocks():
             part = each[some]
-            torch.bmm(back.mT, windows, out=part.flatten(0, 1))
+            torch.bmm(windows.mT, back, out=part.flatten(0, 1))
             # While the caches hold it.
             torch.linalg.vector_norm(part.flatten(1), dim=1, out=lengths[some])
         self._each = each
@@ -170,7 +165,7 @@ class Convolved(Use):
     def _arranged(self, gradient: Tensor) -> Tensor:
         """(…, groups, rows, columns) as (…, *the parameter's shape)."""
         leading = gradient.shape[:-3]
-        gradient = gradient.view(*leading, self._groups * self._rows, *self._kernel, -1)
+        gradient = gradient.reshape(*leading, self._groups * self._rows, *self._kernel, -1)
         return gradient.movedim(-1, len(leading) + 1)
 
     def _weighted(self, factors: Tensor) -> Tensor:

@@ -7,11 +7,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from privlab.dpsgd.layers.kernels import choose
 from privlab.dpsgd.layers.uses import Formed, Use, over_records
 
 
 class Product(Use):
     """Σₜ gₜᵀ·aₜ over a record's places t, the gradient of a matrix (p, d).
+
+    Two ways to the lengths: ``formed`` forms and keeps each record's gradient, ``grams`` sums ⟨aₛ, aₜ⟩⟨gₛ, gₜ⟩ over pairs of
+    places (Li et al. 2022, arXiv:2110.05679, section 4), which is less where places are few and the matrix is large.
 
     Args:
         came: what went in, (n, places, d).
@@ -24,12 +28,20 @@ class Product(Use):
         self._each: Tensor | None = None
 
     def lengths(self) -> Tensor:
-        places, d, p = self.came.shape[1], self.came.shape[2], self.back.shape[2]
+        n, places, d = self.came.shape
+        p = self.back.shape[2]
         if places == 1:
             return self.terms()  # ‖gᵀa‖ = ‖g‖·‖a‖
-        if places * (d + p) < d * p:
-            return self._lengths_by_grams()
-        return super().lengths()
+        key = f"Product {places} {d} {p} {self.came.dtype}"
+        way = choose(key, self.came.device, quicker(places, d, p), n, self._trial)
+        return self._lengths_by(way)
+
+    def _lengths_by(self, way: str) -> Tensor:
+        return self._lengths_by_grams() if way == "grams" else super().lengths()
+
+    def _trial(self, way: str, records: int) -> None:
+        part = Product(self.parameter, self.came[:records], self.back[:records])
+        part.total(part._lengths_by(way))
 
     def _lengths_by_grams(self) -> Tensor:
         """‖Σ gₜᵀaₜ‖² = Σ ⟨aₛ, aₜ⟩⟨gₛ, gₜ⟩."""
@@ -66,6 +78,14 @@ class Product(Use):
         """One product over the places of all."""
         came, back = (torch.cat([getattr(use, part) for use in uses], 1) for part in ("came", "back"))
         return [Product(uses[0].parameter, came, back)]
+
+
+def quicker(places: int, d: int, p: int) -> list[str]:
+    """Ways to the lengths of Σₜ gₜᵀ·aₜ that may be the quickest, the one of fewer multiplications first."""
+    ratio = places * (d + p) / (d * p)
+    if ratio > 4:
+        return ["formed"]
+    return ["grams", "formed"] if ratio < 1 else ["formed", "grams"]
 
 
 def linear(layer: nn.Linear, came: Tensor, back: Tensor, n: int) -> Iterator[Use]:
