@@ -117,8 +117,9 @@ def test_layers_on_words(name: str, views: int) -> None:
 @pytest.mark.parametrize("name", ON_PICTURES)
 def test_layers_on_pictures(name: str, views: int) -> None:
     model = ON_PICTURES[name]()
-    for p in model.parameters():
-        nn.init.normal_(p)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn_like(p))
     assert gradients_for("one-pass", ON_PICTURES[name](), 1.0).fallbacks == []
     check(model, *pictures(4, 4, 4, views=views), views=views, room=2e-5)
 
@@ -439,6 +440,22 @@ def test_a_batch_with_a_cancelling_record_is_clipped_exactly() -> None:
     torch.testing.assert_close(
         use.total(factors).double(), torch.einsum("n,npd->pd", factors.double(), each), rtol=1e-4, atol=1e-3
     )
+
+
+def test_rows_of_a_parameter() -> None:
+    """Apart, the same and overlapping."""
+    parameter = nn.Parameter(torch.empty(6, 3))
+    parts = [(0, 2), (4, 2), (0, 2), (1, 4)]
+    uses = [
+        Rows(Product(parameter, torch.randn(5, 2, 3), torch.randn(5, 2, count)), first, count) for first, count in parts
+    ]
+    for some in (uses[:2], uses[:3], uses):
+        each = sum(use.each().double() for use in some)
+        shared = Shared(some)
+        torch.testing.assert_close(shared.lengths().double(), each.flatten(1).norm(dim=1), rtol=1e-5, atol=0)
+        factors = torch.rand(5)
+        torch.testing.assert_close(shared.total(factors).double(), torch.einsum("n,npd->pd", factors.double(), each))
+        torch.testing.assert_close(shared.some(torch.tensor([3, 1])).double(), each[[3, 1]])
 
 
 # --- One row for all records
