@@ -496,6 +496,56 @@ def test_inputs_of_several_lengths() -> None:
         )
 
 
+# --- Whatever the pass
+
+
+def text_network() -> nn.Module:
+    """A small language model: shared positions, attention, norms, and a head that is the embedding too."""
+    embedding, head = nn.Embedding(WORDS, WIDTH, padding_idx=4), nn.Linear(WIDTH, WORDS)
+    head.weight = embedding.weight
+    encoder = nn.TransformerEncoderLayer(WIDTH, 2, 16, 0.0, batch_first=True)
+    return Net(
+        lambda parts, x: parts[3](parts[2](parts[0](x) + parts[1](torch.arange(PLACES))).mean(1))[:, :CLASSES],
+        embedding,
+        nn.Embedding(PLACES, WIDTH),
+        encoder,
+        head,
+    )
+
+
+@pytest.mark.parametrize("bound", [0.01, 1e6])
+def test_a_coarse_pass_keeps_the_bound_exactly(bound: float) -> None:
+    """Passes in bfloat16 round gradients to 8 bits, but what is measured is what is summed."""
+    gradients = gradients_for("one-pass", text_network(), bound, precision=torch.bfloat16)
+    x, y = sentences()
+    for i in range(RECORDS):
+        total, (chunk,) = summed(gradients, x[i : i + 1], y[i : i + 1], 1)
+        assert total.norm().item() == pytest.approx(min(bound, chunk.norms.item()), rel=1e-5)
+        assert total.dtype == torch.float32
+
+
+def test_a_step_of_a_language_model_by_autograd_and_by_one_pass() -> None:
+    check(text_network(), *sentences())
+    check(text_network(), *sentences(3), views=3, physical=2, mode="per-layer")
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 3e38])
+def test_a_record_that_is_not_finite_contributes_zero(poison: float) -> None:
+    def compute(parts: nn.ModuleList, x: Tensor) -> Tensor:
+        return parts[2](parts[1](parts[0](x)).mean(1))
+
+    encoder = nn.TransformerEncoderLayer(WIDTH, 2, 40, 0.0, batch_first=True)
+    model = Net(compute, nn.Linear(WIDTH, WIDTH), encoder, nn.Linear(WIDTH, CLASSES))
+    x, y = pictures(30, WIDTH)
+    good = torch.arange(RECORDS) != 2
+    gradients = gradients_for("one-pass", model, 0.5)
+    expected, _ = summed(gradients, x[good], y[good], RECORDS)
+    x[2, 1, 0] = poison
+    total, (chunk,) = summed(gradients, x, y, RECORDS)
+    assert chunk.dropped == 1 and len(chunk.norms) == RECORDS - 1
+    torch.testing.assert_close(total, expected)
+
+
 # --- What is refused by name
 
 
