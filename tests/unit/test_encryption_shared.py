@@ -61,9 +61,9 @@ def test_the_reciprocals_newton_step_never_exceeds_it():
 def an_owner(records=200, rate=0.1, slots=60, seed=None, **given):
     draw = seeded(3)
     x, y = draw.uniform(0, 1, (records, 4)), draw.integers(0, 3, records)
-    defaults = {"classes": 3, "input_norm": 2.0, "deviation": 0.5, "dimension": 50}
+    defaults = {"deviation": 0.5, "dimension": 50}
     generator = None if seed is None else seeded(seed)
-    return Owner(x, y, rate=rate, slots=slots, generator=generator, **{**defaults, **given})
+    return Owner(rows_of(x, y, 3, 2.0), rate=rate, slots=slots, generator=generator, **{**defaults, **given})
 
 
 def test_a_record_is_on_the_grid_and_no_longer_than_promised():
@@ -169,7 +169,7 @@ def test_what_padding_and_sampling_may_cost_stays_within_the_reserve():
 
 def test_the_parties_noise_together_is_the_noise_multiplier():
     settings = SharedSettings(noise_multiplier=3.0, max_grad_norm=0.5)
-    assert math.sqrt(PARTIES) * party_deviation(settings) == pytest.approx(SUM_SCALE * 3.0 * 0.5)
+    assert math.sqrt(PARTIES) * party_deviation(settings) == pytest.approx(SUM_SCALE["logistic"] * 3.0 * 0.5)
 
 
 def test_a_reproducible_run_guarantees_nothing():
@@ -197,7 +197,7 @@ def test_settings_without_a_guarantee_are_refused(change, records, words):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"model": "cnn"}, r"model='cnn' is unknown; .* logistic, mlp"),
+        ({"model": "cnn"}, r"model='cnn' is unknown; .* binary, logistic, mlp"),
         ({"momentum": 1.0}, r"momentum=1 must lie between 0 and 0\.99"),
         ({"learning_rate": math.nan}, r"learning_rate=nan must lie"),
         ({"randomness": "none"}, r"randomness='none'"),
@@ -240,7 +240,7 @@ def test_the_twin_sums_clipped_gradients_of_single_records(model):
         gradient = np.array([(loss(parameters + s, row) - loss(parameters - s, row)) / 2e-6 for s in steps])
         expected += gradient / max(1, np.linalg.norm(gradient) / 0.7)
     twin = Twin(layers, parameters, 0.1, 0.9, 0.7)
-    assert twin.clipped_sum(rows[:, :5], rows[:, 6:]) == pytest.approx(expected, abs=1e-6)
+    assert twin.clipped_sum(rows) == pytest.approx(expected, abs=1e-6)
     # Two steps: momentum keeps nine tenths of the first.
     twin.step(rows[:0], np.ones_like(parameters))
     twin.step(rows[:0], np.zeros_like(parameters))

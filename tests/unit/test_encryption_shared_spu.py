@@ -112,10 +112,9 @@ ALONE = """
     [thread.start() for thread in threads]; [thread.join() for thread in threads]
     sums = [io.reconstruct(shares) for shares in found]
     twin = Twin(layers, parameters, 0.0, 0.0, given["clip"])
-    plain = [twin.clipped_sum(row[None, : shape.inputs + 1], row[None, shape.inputs + 2 :]) for row in rows]
+    plain = [twin.clipped_sum(row[None]) for row in rows]
     unclipped = Twin(layers, parameters, 0.0, 0.0, 1e9)
-    long = [float(np.linalg.norm(
-        unclipped.clipped_sum(row[None, : shape.inputs + 1], row[None, shape.inputs + 2 :]))) for row in rows]
+    long = [float(np.linalg.norm(unclipped.clipped_sum(row[None]))) for row in rows]
     print(json.dumps({
         "norms": [float(np.linalg.norm(one)) for one in sums], "plain": [float(np.linalg.norm(one)) for one in plain],
         "apart": [float(np.linalg.norm(one / 2 - other)) for one, other in zip(sums, plain)], "long": long}))

@@ -20,10 +20,10 @@ import numpy as np
 from privlab.encryption.shared import wire
 from privlab.encryption.shared.accounting import Guarantee, guarantee
 from privlab.encryption.shared.bounds import SUM_SCALE, party_deviation
-from privlab.encryption.shared.owner import Owner
+from privlab.encryption.shared.owner import Owner, rows_for
 from privlab.encryption.shared.program import Shape, on_grid
 from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSettings
-from privlab.encryption.shared.twin import Twin, accuracy, initial
+from privlab.encryption.shared.twin import RampTwin, Twin, accuracy, initial
 
 _ROOT = Path(__file__).resolve().parents[3]
 _VERSION = "0.9.5"
@@ -44,8 +44,9 @@ class Record:
         epsilon: spent against anybody who is not one of the parties; inf for a reproducible run.
         epsilon_party: spent by the other owners' records against one party, who knows its own share of the noise.
         accuracy: of the opened parameters on the test records, 0 … 1.
-        twin_accuracy: of plain DP-SGD with the same settings, in double precision.
-        drift: largest difference between a parameter and its twin's, where both draw the same (reproducible); else None.
+        twin_accuracy: of plain DP-SGD with the same settings, in double precision, with the exact sigmoid or softmax.
+        drift: largest difference between a parameter and the twin's, where both draw the same (reproducible); else None. For
+            "binary" the twin is one with the parties' straight line, so that it tells of rounding and of nothing else.
         seconds: a step took, without the twin and the accuracy; with drawing, sharing and opening.
         bytes_sent: by all parties together a step.
         norm: largest Frobenius norm of a layer.
@@ -99,7 +100,7 @@ def shape_of(settings: SharedSettings, promise: Guarantee, inputs: int, classes:
     return Shape(
         settings.layers(inputs, classes),
         promise.slots,
-        on_grid(settings.learning_rate / settings.batch_size / SUM_SCALE),
+        on_grid(settings.learning_rate / settings.batch_size / SUM_SCALE[settings.model]),
         on_grid(settings.momentum),
         settings.max_grad_norm,
         promise.bounds.longest,
@@ -166,7 +167,7 @@ def _records(
                 epsilon_party=float(spent[step][1]),
                 accuracy=accuracy(parameters, shape.layers, *test),
                 twin_accuracy=accuracy(twin.parameters, shape.layers, *test),
-                drift=float(np.abs(parameters - twin.parameters).max()) if twin.replays else None,
+                drift=float(np.abs(parameters - twin.followed).max()) if twin.replays else None,
                 seconds=max(one["seconds"] for one in told) / length,
                 bytes_sent=sum(one["sent"] for one in told) // length,
                 norm=told[0]["norm"],
@@ -179,15 +180,14 @@ class _Beside:
 
     def __init__(self, settings: SharedSettings, owners: Sequence, promise: Guarantee, shape: Shape):
         self.replays = settings.randomness == "reproducible"
-        self._twin = Twin(
-            shape.layers, initial(shape.layers, settings.seed), SUM_SCALE * shape.rate, shape.momentum, shape.clip
-        )
+        self._scale = SUM_SCALE[settings.model]
+        first = initial(shape.layers, settings.seed)
+        given = shape.layers, first, self._scale * shape.rate, shape.momentum, shape.clip
+        self._twin = Twin(*given)
+        self._twins = [self._twin, RampTwin(*given)] if shape.binary else [self._twin]
         self._owners = [
             Owner(
-                x,
-                y,
-                classes=shape.classes,
-                input_norm=settings.input_norm,
+                rows_for(shape, x, y, settings.input_norm),
                 rate=promise.sample_rate,
                 slots=promise.slots if self.replays else len(y),
                 deviation=party_deviation(settings),
@@ -201,10 +201,17 @@ class _Beside:
     def parameters(self) -> np.ndarray:
         return self._twin.parameters
 
+    @property
+    def followed(self) -> np.ndarray:
+        """Parameters of the twin that computes what the parties compute."""
+        return self._twins[-1].parameters
+
     def run(self, steps: int) -> None:
         for _ in range(steps):
             drawn = [(owner.block(), owner.noise()) for owner in self._owners]
-            self._twin.step(np.concatenate([block for block, _ in drawn]), sum(noise for _, noise in drawn) / SUM_SCALE)
+            rows, noise = np.concatenate([block for block, _ in drawn]), sum(noise for _, noise in drawn) / self._scale
+            for twin in self._twins:
+                twin.step(rows, noise)
 
 
 class _Parties:

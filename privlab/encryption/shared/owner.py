@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from privlab.encryption.shared.bounds import RAMP
 from privlab.encryption.shared.guesses import UNIT
 from privlab.encryption.shared.noise import grid_noise, random_words
+from privlab.encryption.shared.program import Shape
 
 
 class Owner:
     """Draws an owner's blocks and noise, from the operating system unless ``generator`` is given.
 
     Args:
-        x: records, float64 (n, inputs); a record longer than ``input_norm`` is scaled down to it.
-        y: labels, int (n,), each in 0 … ``classes`` − 1.
+        rows: its records as :func:`rows_for` makes them, float64 (n, columns).
         rate: q, chance of each record to take part in a step.
         slots: rows of a block; of a larger batch the rest is left out, which the guarantee's δ covers.
         deviation: of the noise on each number of the sum.
@@ -22,24 +23,21 @@ class Owner:
 
     def __init__(
         self,
-        x: np.ndarray,
-        y: np.ndarray,
+        rows: np.ndarray,
         *,
-        classes: int,
-        input_norm: float,
         rate: float,
         slots: int,
         deviation: float,
         dimension: int,
         generator: np.random.Generator | None = None,
     ):
-        self._rows = rows_of(x, y, classes, input_norm)
+        self._rows = rows
         # A chance of 2⁶⁴/2⁶⁴ does not fit a word, and is always.
         self._threshold = None if rate >= 1 else np.uint64(int(rate * 2.0**64))
         self._slots, self._deviation, self._dimension, self._generator = slots, deviation, dimension, generator
 
     def block(self) -> np.ndarray:
-        """One step's rows in random places, zeros elsewhere, float64 (slots, inputs + 2 + classes).
+        """One step's rows in random places, zeros elsewhere, float64 (slots, columns).
 
         The places are uniform and do not depend on the other records, so that leaving one record out moves no other: the
         rounding of the others is then the same, which the bound on the sensitivity uses.
@@ -58,6 +56,26 @@ class Owner:
     def noise(self) -> np.ndarray:
         """One step's noise, float64 (d,), on the grid."""
         return grid_noise(self._dimension, self._deviation, self._generator)
+
+
+def rows_for(shape: Shape, x: np.ndarray, y: np.ndarray, input_norm: float) -> np.ndarray:
+    """An owner's records as the compiled step wants them, float64 (n, shape.columns)."""
+    if shape.binary:
+        return signed_rows_of(x, y, input_norm, shape.clip)
+    return rows_of(x, y, shape.classes, input_norm)
+
+
+def signed_rows_of(x: np.ndarray, y: np.ndarray, input_norm: float, clip: float) -> np.ndarray:
+    """Records of two classes as rows of a block, on the grid: a = (record, 1), negated where y is 1, and its largest error.
+
+    The gradient of either class is then σ(a·w)·a, as σ(z) − 1 = −σ(−z). What is added up is 2·RAMP·σ, so the last column is
+    2·RAMP·min(1, C/‖a‖), rounded so that times ‖a‖ it is never above 2·RAMP·C. Float64 (n, inputs + 2).
+    """
+    rows = rows_of(x, y, 2, input_norm)
+    signed, squared = rows[:, :-3] * np.where(rows[:, -1:] == 1, -1.0, 1.0), rows[:, -3:-2]
+    # Double precision must not lift the quotient onto the next number of the grid.
+    largest = np.minimum(1.0, clip / np.sqrt(squared) * (1 - 2.0**-48))
+    return np.concatenate([signed, np.floor(2 * RAMP * largest / UNIT) * UNIT], 1)
 
 
 def rows_of(x: np.ndarray, y: np.ndarray, classes: int, input_norm: float) -> np.ndarray:

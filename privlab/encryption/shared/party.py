@@ -25,7 +25,7 @@ import numpy as np
 from privlab.encryption.shared import wire
 from privlab.encryption.shared.bounds import party_deviation
 from privlab.encryption.shared.guesses import FRACTION_BITS
-from privlab.encryption.shared.owner import Owner
+from privlab.encryption.shared.owner import Owner, rows_for
 from privlab.encryption.shared.program import Shape, steps_of
 from privlab.encryption.shared.settings import PARTIES, SharedSettings
 from privlab.encryption.shared.twin import initial, split
@@ -128,10 +128,7 @@ def work(task: dict[str, Any], say: Any) -> None:
     if settings.randomness == "reproducible":
         generator = np.random.default_rng([settings.seed, rank])
     owner = Owner(
-        wire.unpack(task["x"]),
-        wire.unpack(task["y"]),
-        classes=shape.classes,
-        input_norm=settings.input_norm,
+        rows_for(shape, wire.unpack(task["x"]), wire.unpack(task["y"]), settings.input_norm),
         rate=task["sample_rate"],
         slots=shape.slots,
         deviation=party_deviation(settings),

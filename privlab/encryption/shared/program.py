@@ -2,7 +2,8 @@
 
 The same function runs in the clear (NumPy-like, under JAX) and, compiled once, on shares. Loads JAX only when called.
 Inside, one record is one row; the norm of its gradient follows from norms of what goes into and comes back out of each layer
-(Goodfellow 2015, "Efficient per-example gradient computations"): ‖gradient‖² = Σ ‖a‖²·‖e‖².
+(Goodfellow 2015, "Efficient per-example gradient computations"): ‖gradient‖² = Σ ‖a‖²·‖e‖². With two classes the owner alone can say
+how large its record's error may be, so that clipping is a limit on one number.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from privlab.encryption.shared.bounds import EXP_SCALE, FACTOR_CORRECTION, LOGIT_LIMIT, TRUNC
+from privlab.encryption.shared.bounds import EXP_SCALE, FACTOR_CORRECTION, LOGIT_LIMIT, RAMP, TRUNC
 from privlab.encryption.shared.guesses import SHIFT, UNIT, Guess, guess
 from privlab.encryption.shared.settings import PARTIES
 
@@ -25,8 +26,8 @@ class Shape:
     Attributes:
         layers: shape of each layer, biases in the last row.
         slots: rows of each party's padded block.
-        rate: learning rate over **twice** the expected batch size, as the ring holds it (:func:`on_grid`): what the parties add
-            up is twice the sum of the clipped gradients.
+        rate: learning rate over ``SUM_SCALE`` times the expected batch size, as the ring holds it (:func:`on_grid`): what the
+            parties add up is that many times the sum of the clipped gradients.
         momentum: as the ring holds it.
         clip: C.
         longest: largest ‖gradient‖² / C² that must be handled.
@@ -52,8 +53,16 @@ class Shape:
         return sum(rows * columns for rows, columns in self.layers)
 
     @property
+    def binary(self) -> bool:
+        """Whether one output tells two classes apart."""
+        return self.classes == 1
+
+    @property
     def columns(self) -> int:
-        """Columns of a block: the record, its mask, its squared norm, its label as one hot."""
+        """Columns of a block: the record, its mask, its squared norm, its label as one hot; for two classes the record and its
+        mask, both negated where the label is 1, and its largest error."""
+        if self.binary:
+            return self.inputs + 2
         return self.inputs + 2 + self.classes
 
     def examples(self, steps: int) -> list[np.ndarray]:
@@ -88,10 +97,41 @@ def _step_of(shape: Shape) -> Callable[..., tuple[Any, Any]]:
     """One step: (parameters, velocity, block × 3, noise × 3) → (parameters, velocity)."""
     import jax.numpy as jnp
 
-    softmax, clipping = _softmax(shape.classes), _clipping(shape)
+    clipped_sum = _two_classes(shape) if shape.binary else _many_classes(shape)
 
     def step(parameters: Any, velocity: Any, *given: Any) -> tuple[Any, Any]:
         rows, noise = jnp.concatenate(given[:PARTIES]), sum(given[PARTIES:])
+        gradient = clipped_sum(rows, parameters)
+        # Together, because what counts is how often the parties talk.
+        factors = jnp.array([[shape.momentum], [on_grid(shape.rate * shape.momentum)], [shape.rate]])
+        kept, moved, new = jnp.stack([velocity, velocity, gradient + noise]) * factors
+        return parameters - (moved + new), kept + (gradient + noise)
+
+    return step
+
+
+def _two_classes(shape: Shape) -> Callable[[Any, Any], Any]:
+    """(rows, parameters) → 2·RAMP times the sum of the clipped gradients σ(z)·a, z = a·w: σ is the line ½ + z/(2·RAMP), and both the line's
+    range and clipping are 0 ≤ z + RAMP ≤ the owner's last column. That is one comparison, and exact: whatever z is, it holds."""
+    import jax.numpy as jnp
+
+    def clipped_sum(rows: Any, parameters: Any) -> Any:
+        records, largest = rows[:, : shape.inputs + 1], rows[:, shape.inputs + 1]
+        error = (records @ parameters[:, None])[:, 0] + RAMP
+        over = jnp.stack([error, error - largest])
+        over = jnp.where(over > 0, over, 0.0)
+        return (records.T @ (over[0] - over[1])[:, None])[:, 0]
+
+    return clipped_sum
+
+
+def _many_classes(shape: Shape) -> Callable[[Any, Any], Any]:
+    """(rows, parameters) → twice the sum of the clipped gradients, (d,)."""
+    import jax.numpy as jnp
+
+    softmax, clipping = _softmax(shape.classes), _clipping(shape)
+
+    def clipped_sum(rows: Any, parameters: Any) -> Any:
         width = shape.inputs + 1
         x, squared, labels = rows[:, :width], rows[:, width], rows[:, width + 1 :]
         weights = _split(parameters, shape.layers)
@@ -99,27 +139,22 @@ def _step_of(shape: Shape) -> Callable[..., tuple[Any, Any]]:
             errors = softmax(x @ weights[0]) - labels
             factor = clipping([squared], [_squares(jnp.square(errors), shape.classes)])
             total = x.T @ (errors * factor[:, None])
-            gradient = total.reshape(-1)
-        else:
-            before = x @ weights[0]
-            awake = before > 0
-            hidden = jnp.where(awake, before, 0.0)
-            inside = jnp.concatenate([hidden, x[:, -1:]], 1)
-            last = softmax(inside @ weights[1]) - labels
-            first = jnp.where(awake, last @ weights[1][:-1].T, 0.0)
-            units, both = shape.layers[0][1], jnp.concatenate([first, last], 1)
-            square = jnp.square(jnp.concatenate([hidden, both], 1))
-            lengths = [square[:, :units], square[:, units : 2 * units], square[:, 2 * units :]]
-            kept, one, two = (_squares(part, part.shape[1]) for part in lengths)
-            factor = clipping([squared, kept + 1.0], [one, two])
-            both = both * factor[:, None]
-            gradient = jnp.concatenate([(x.T @ both[:, :units]).reshape(-1), (inside.T @ both[:, units:]).reshape(-1)])
-        # Together, because what counts is how often the parties talk.
-        factors = jnp.array([[shape.momentum], [on_grid(shape.rate * shape.momentum)], [shape.rate]])
-        kept, moved, new = jnp.stack([velocity, velocity, gradient + noise]) * factors
-        return parameters - (moved + new), kept + (gradient + noise)
+            return total.reshape(-1)
+        before = x @ weights[0]
+        awake = before > 0
+        hidden = jnp.where(awake, before, 0.0)
+        inside = jnp.concatenate([hidden, x[:, -1:]], 1)
+        last = softmax(inside @ weights[1]) - labels
+        first = jnp.where(awake, last @ weights[1][:-1].T, 0.0)
+        units, both = shape.layers[0][1], jnp.concatenate([first, last], 1)
+        square = jnp.square(jnp.concatenate([hidden, both], 1))
+        lengths = [square[:, :units], square[:, units : 2 * units], square[:, 2 * units :]]
+        kept, one, two = (_squares(part, part.shape[1]) for part in lengths)
+        factor = clipping([squared, kept + 1.0], [one, two])
+        both = both * factor[:, None]
+        return jnp.concatenate([(x.T @ both[:, :units]).reshape(-1), (inside.T @ both[:, units:]).reshape(-1)])
 
-    return step
+    return clipped_sum
 
 
 def _split(parameters: Any, layers: Sequence[tuple[int, int]]) -> list[Any]:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 #: Parties of ABY3: three, of which no two may work together.
 PARTIES = 3
-MODELS = ("logistic", "mlp")
+MODELS = ("binary", "logistic", "mlp")
 
-Model = Literal["logistic", "mlp"]
+Model = Literal["binary", "logistic", "mlp"]
 
 
 class SharedError(Exception):
@@ -22,7 +22,8 @@ class SharedSettings:
     """What three parties train, and how.
 
     Attributes:
-        model: "logistic" (softmax regression) or "mlp" (one hidden layer with ReLU).
+        model: "binary" (logistic regression of two classes, one output), "logistic" (softmax regression of any number of
+            classes) or "mlp" (one hidden layer with ReLU).
         batch_size: B, records of a step on average over all parties; each joins by its own coin flip with q = B / N.
         steps: T.
         learning_rate, momentum: of SGD, which is post-processing of the noisy sum.
@@ -100,7 +101,17 @@ class SharedSettings:
         return self.batch_size / total
 
     def layers(self, inputs: int, classes: int) -> tuple[tuple[int, int], ...]:
-        """Shape (inputs + 1, outputs) of each layer; the last row is the bias."""
+        """Shape (inputs + 1, outputs) of each layer; the last row is the bias.
+
+        Raises:
+            SharedError: "binary" with other than two classes.
+        """
+        if self.model == "binary":
+            if classes != 2:
+                raise SharedError(
+                    f"classes={classes}: model='binary' tells two classes apart; take 'logistic' for more."
+                )
+            return ((inputs + 1, 1),)
         if self.model == "logistic":
             return ((inputs + 1, classes),)
         return ((inputs + 1, self.hidden), (self.hidden + 1, classes))

@@ -1,10 +1,13 @@
-"""The plain twin: the same DP-SGD in the clear, in double precision, with exact softmax, ReLU and clipping."""
+"""The plain twin: the same DP-SGD in the clear, in double precision, with exact softmax, sigmoid, ReLU and clipping."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
+
+from privlab.encryption.shared.bounds import RAMP
 
 
 def initial(layers: Sequence[tuple[int, int]], seed: int) -> np.ndarray:
@@ -21,7 +24,8 @@ def split(parameters: np.ndarray, layers: Sequence[tuple[int, int]]) -> list[np.
 
 def accuracy(parameters: np.ndarray, layers: Sequence[tuple[int, int]], x: np.ndarray, y: np.ndarray) -> float:
     """Share of records ``x`` (n, inputs) that ``parameters`` classify as ``y`` (n,)."""
-    return float((_forward(np.c_[x, np.ones(len(x))], split(parameters, layers))[-1].argmax(1) == y).mean())
+    logits = _forward(np.c_[x, np.ones(len(x))], split(parameters, layers))[-1]
+    return float(((logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(1)) == y).mean())
 
 
 class Twin:
@@ -34,24 +38,36 @@ class Twin:
         self._rate, self._momentum, self._clip = rate, momentum, clip
 
     def step(self, rows: np.ndarray, noise: np.ndarray) -> None:
-        """One step on ``rows`` (n, inputs + 2 + classes), as :func:`privlab.encryption.shared.owner.rows_of` makes them, with
-        ``noise`` (d,) on the sum."""
-        width = self.layers[0][0]
-        x, labels = rows[:, :width], rows[:, width + 1 :]
-        self._velocity = self._momentum * self._velocity + self.clipped_sum(x, labels) + noise
+        """One step on ``rows`` (n, columns), as :func:`privlab.encryption.shared.owner.rows_for` makes them, with ``noise`` (d,) on
+        the sum."""
+        self._velocity = self._momentum * self._velocity + self.clipped_sum(rows) + noise
         self.parameters = self.parameters - self._rate * self._velocity
 
-    def clipped_sum(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Sum of clipped gradients, float64 (d,). ``x`` (n, inputs + 1) has the mask as its last column."""
+    def clipped_sum(self, rows: np.ndarray) -> np.ndarray:
+        """Sum of clipped gradients, float64 (d,)."""
+        width = self.layers[0][0]
+        x, labels = rows[:, :width], rows[:, width + 1 :]
         weights = split(self.parameters, self.layers)
         *into, logits = _forward(x, weights)
-        odds = np.exp(logits - logits.max(1, keepdims=True))
-        errors = [odds / odds.sum(1, keepdims=True) - labels]
+        if logits.shape[1] == 1:
+            # Records of class 1 come negated, so that every record's error is σ.
+            errors = [expit(logits)]
+        else:
+            odds = np.exp(logits - logits.max(1, keepdims=True))
+            errors = [odds / odds.sum(1, keepdims=True) - labels]
         if len(weights) == 2:
             errors.insert(0, (errors[0] @ weights[1][:-1].T) * (into[1][:, :-1] > 0))
         squared = sum(np.square(a).sum(1) * np.square(e).sum(1) for a, e in zip(into, errors, strict=True))
         factor = self._clip / np.maximum(np.sqrt(squared), self._clip)
         return np.concatenate([(a.T @ (factor[:, None] * e)).ravel() for a, e in zip(into, errors, strict=True)])
+
+
+class RampTwin(Twin):
+    """What the parties compute of "binary", in double precision: the straight line for the sigmoid, the owner's limit for clipping."""
+
+    def clipped_sum(self, rows: np.ndarray) -> np.ndarray:
+        records, largest = rows[:, :-1], rows[:, -1]
+        return np.clip(records @ self.parameters + RAMP, 0, largest) @ records / (2 * RAMP)
 
 
 def _forward(x: np.ndarray, weights: list[np.ndarray]) -> list[np.ndarray]:
