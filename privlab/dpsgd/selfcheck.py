@@ -60,7 +60,8 @@ class SelfCheck:
 def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
     """Check the mechanism on a few public records (test data), so that the result says nothing about training records.
 
-    The first record is also made huge, and not a number; neither may get through. Gradients are looked at under the C of the
+    The first record is also made huge, and not a number (unless inputs are whole numbers, as words are); neither may get
+    through. Gradients are looked at under the C of the
     coming step, and under one that is short enough to shorten them all. Noise already given is forgotten (correlated noise
     begins anew), so call this before the first step after a start or a resume.
 
@@ -168,7 +169,8 @@ def _contribution(step: PrivateStep, gradient: list[Tensor], bound: float) -> li
 def _sensitivity(step: PrivateStep, x: Tensor, y: Tensor, bound: float, leaving: int) -> float:
     """Take away each of the first ``leaving`` records, the first also when it is huge."""
     huge = x.clone()
-    huge[: step.augmentations] *= 1e3
+    if x.is_floating_point():
+        huge[: step.augmentations] *= 1e3
     whole, adversarial = step.clipped_sum(x, y), step.clipped_sum(huge, y)
     moves = []
     for i in range(leaving):
@@ -227,6 +229,8 @@ def _refuse_distance(step: PrivateStep, errors: list[Tensor], longest: float, re
 
 
 def _refuse_poison(step: PrivateStep, x: Tensor, y: Tensor) -> None:
+    if not x.is_floating_point():
+        return
     poisoned = x.clone()
     # One bad view must not get through either.
     poisoned[step.augmentations - 1] = float("nan")

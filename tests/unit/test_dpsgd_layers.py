@@ -14,7 +14,11 @@ from privlab.dpsgd.layers.rules import RULES
 from privlab.dpsgd.layers.scale import scaled, shifted
 from privlab.dpsgd.layers.uses import Rows, Shared
 from privlab.dpsgd.methods import gradients_for
+from privlab.dpsgd.noise import noise_source
 from privlab.dpsgd.onepass import OnePassGradients
+from privlab.dpsgd.selfcheck import self_check
+from privlab.dpsgd.step import PrivateStep
+from privlab.privacy.plan import PrivacyPlan
 from tests.onerecord import Net, check, length, one_by_one, summed
 
 CLASSES, WORDS, PLACES, WIDTH, RECORDS = 3, 11, 5, 8, 7
@@ -527,6 +531,15 @@ def test_a_coarse_pass_keeps_the_bound_exactly(bound: float) -> None:
 def test_a_step_of_a_language_model_by_autograd_and_by_one_pass() -> None:
     check(text_network(), *sentences())
     check(text_network(), *sentences(3), views=3, physical=2, mode="per-layer")
+
+
+def test_self_check_of_a_language_model() -> None:
+    model = text_network()
+    plan = PrivacyPlan(records=2000, batch_size=100, steps=9, noise_multiplier=1.2, max_grad_norm=0.5, delta=1e-5)
+    noise = noise_source("reproducible", "none", 1, torch.device("cpu"), 7)
+    step = PrivateStep(model, plan, "one-pass", torch.optim.SGD(model.parameters(), 0.1), noise, 16)
+    found = self_check(step, *sentences())
+    assert found.sensitivity == pytest.approx(1, abs=1e-4) and found.gradient_error <= 1e-5
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 3e38])
