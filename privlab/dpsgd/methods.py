@@ -13,9 +13,6 @@ from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.onepass import OnePassGradients
 from privlab.dpsgd.plain import PlainGradients
 
-#: Per-record gradients kept at once on a CPU, in bytes.
-_CACHED_BYTES = 32 << 20
-
 Gradients = OnePassGradients | HooksGradients | GhostGradients | PlainGradients
 
 
@@ -58,15 +55,3 @@ def gradients_for(
             "Use one-pass."
         )
     return GhostGradients(model, max_grad_norm, clipping)
-
-
-def quickest_chunk(gradients: Gradients, device: torch.device, most: int) -> int:
-    """How many records to hold at once: ``most``, or fewer on a CPU where fewer are faster.
-
-    Per-record gradients beyond the caches cost more than small chunks do: near 32 MiB the tanh CNN is 1.4 times as fast
-    as at 512 records. Ghost clipping of linear layers alone keeps no such gradients. The result is the same.
-    """
-    sizes = sum(p.numel() for p in gradients.parameters)
-    if device.type != "cpu" or not gradients.materialises:
-        return most
-    return max(1, min(most, _CACHED_BYTES // (4 * sizes)))

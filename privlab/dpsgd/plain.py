@@ -23,6 +23,7 @@ class PlainGradients:
     def __init__(self, model: nn.Module, views: int, precision: torch.dtype):
         self.views = views
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.module = model
         self._forward = lowered(model.train(), precision)
         self._losses = torch.empty(0)
         self._dropped = 0

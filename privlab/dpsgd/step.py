@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 
 import torch
 from opacus.optimizers import DPOptimizerFastGradientClipping
@@ -12,12 +13,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from privlab.dpsgd.adaptive import QuantileClip
+from privlab.dpsgd.chunks import ChunkSearch, forget, out_of_memory
 from privlab.dpsgd.clipping import Clipping
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.gaussian import NoiseSource
 from privlab.dpsgd.gradients import Chunk
 from privlab.dpsgd.guards import BatchSizes, MechanismError
-from privlab.dpsgd.methods import gradients_for, quickest_chunk
+from privlab.dpsgd.layers.kernels import Kernels
+from privlab.dpsgd.methods import gradients_for
 from privlab.privacy.plan import PrivacyPlan
 
 #: ``views(x, count, generator)`` gives ``count`` views of each record of x (n, …), those of one in a row: (n·count, …).
@@ -80,12 +83,14 @@ class PrivateStep:
         method: ``one-pass``, ``hooks`` or ``ghost``.
         optimizer: updates ``model``'s trainable parameters.
         noise: where noise comes from.
-        physical_batch_size: most rows (records times views) in memory at once, fewer where that is faster; changes nothing
-            but which random views are drawn.
+        physical_batch_size: most rows (records times views) in memory at once, fewer where that is faster or where no more
+            fit; changes nothing but rounding and which random views are drawn.
         augmentations: K, views of each record whose gradients are averaged before the clip.
         views: makes them; needed where K > 1.
         generator: the views' randomness; each step's views follow from its seed and the step's number.
         precision: of the forward and backward pass; ``torch.bfloat16`` with one-pass only.
+        kernels: where given, what is quickest may be tried: of equal ways through a layer, and of records at once. Without
+            it a run repeats bit for bit.
 
     Attributes:
         step_number: number of the coming step, from 1.
@@ -106,16 +111,17 @@ class PrivateStep:
         views: Views | None = None,
         generator: torch.Generator | None = None,
         precision: torch.dtype = torch.float32,
+        kernels: Kernels | None = None,
     ):
         _refuse_unsound(plan)
         self.plan, self.noise, self.augmentations, self.precision = plan, noise, augmentations, precision
         self._views, self._generator = views, generator
         self._view_seed = generator.initial_seed() if generator else 0
         clipping = Clipping(plan.clipping, plan.stability) if plan.max_grad_norm is not None else None
-        self.gradients = gradients_for(method, model, plan.max_grad_norm, clipping, augmentations, precision)
+        self.gradients = gradients_for(method, model, plan.max_grad_norm, clipping, augmentations, precision, kernels)
         device = self.gradients.parameters[0].device
-        quickest = quickest_chunk(self.gradients, device, physical_batch_size)
-        self.physical_batch_size = max(1, quickest // augmentations)
+        self._search = ChunkSearch.of(self.gradients, device, physical_batch_size, augmentations, kernels is not None)
+        self.physical_batch_size = self._search.size
         self.adaptive = QuantileClip(plan) if plan.adaptive else None
         # This optimiser takes a finished clipped sum, so hooks and ghost share noise, scaling and update.
         self.optimizer = _NoisyOptimizer(
@@ -218,11 +224,13 @@ class PrivateStep:
             self._generator.manual_seed((self._view_seed + self.step_number) % 2**63)
         chunks: tuple[Chunk, ...] = ()
         whole: list[Tensor] = []
-        share = None
+        share, seconds = None, 0.0
         for owner, batch in batches.items():
             self.clear()
             clock.lap("load")
+            began = perf_counter()
             chunks += self._accumulate(self._parts(x, y, batch, clock), clock.lap)
+            seconds += perf_counter() - began
             if watch:
                 own = [p.summed_grad for p in self.gradients.parameters]
                 whole = [a + b for a, b in zip(whole, own, strict=True)] if whole else [part.clone() for part in own]
@@ -235,6 +243,8 @@ class PrivateStep:
             clock.lap("update")
         sigma = float(self.plan.noise_multiplier_at(self.step_number))
         signal = _norm(whole) if watch else None
+        self._search.took(drawn, seconds)
+        self.physical_batch_size = self._search.size
         report = StepReport(drawn, chunks, signal, self.max_grad_norm, sigma, self.noise_std, share)
         if self.adaptive:
             self.adaptive.follow(share)
@@ -247,7 +257,8 @@ class PrivateStep:
         return self._views(x, self.augmentations, self._generator)
 
     def _parts(self, x: Tensor, y: Tensor, batch: Tensor, clock: PhaseClock) -> Iterable[tuple[Tensor, Tensor]]:
-        for part in batch.split(self.physical_batch_size) if len(batch) else ():
+        # Even parts: a small rest would cost a whole chunk's overhead.
+        for part in batch.chunk(-(-len(batch) // self.physical_batch_size)) if len(batch) else ():
             # Four times as fast as x[part] on the CPU.
             records, labels = x.index_select(0, part), y.index_select(0, part)
             if self.augmentations > 1:
@@ -258,15 +269,36 @@ class PrivateStep:
     def _accumulate(
         self, parts: Iterable[tuple[Tensor, Tensor]], lap: Callable[[str], None] = lambda phase: None
     ) -> tuple[Chunk, ...]:
-        """Add the clipped gradients of each physical chunk to the running sum."""
+        """Add the clipped gradients of each physical chunk to the running sum; of its halves, where it does not fit."""
         chunks = []
-        for records, labels in parts:
+        for part in parts:
+            waiting = [part]
+            while waiting:
+                records, labels = waiting.pop()
+                if len(labels) <= self.physical_batch_size and (chunk := self._clipped(records, labels, lap)):
+                    chunks.append(chunk)
+                    self.optimizer.accumulate()
+                    lap("clip")
+                else:
+                    half = len(labels) // 2
+                    split = half * self.augmentations
+                    waiting += [(records[split:], labels[half:]), (records[:split], labels[:half])]
+        return tuple(chunks)
+
+    def _clipped(self, records: Tensor, labels: Tensor, lap: Callable[[str], None]) -> Chunk | None:
+        """Leave the clipped sum of some records in ``p.grad``; or None, and a smaller physical batch, if memory ran out."""
+        try:
             self.gradients.differentiate(records, labels)  # 3 compute per-sample gradients
             lap("gradients")
-            chunks.append(self.gradients.clip())  # 4 clip the gradients
-            self.optimizer.accumulate()
-            lap("clip")
-        return tuple(chunks)
+            return self.gradients.clip()  # 4 clip the gradients
+        except Exception as error:
+            if len(labels) == 1 or not out_of_memory(error):
+                raise
+        # Out of the handler, so that the error no longer holds on to what the pass had made.
+        forget(self.gradients.module)
+        self._search.limit(len(labels) // 2)
+        self.physical_batch_size = min(self.physical_batch_size, self._search.size)
+        return None
 
     def clear(self) -> None:
         """Empty every gradient and the running sum, so that nothing of an earlier batch is left."""

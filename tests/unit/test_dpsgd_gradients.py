@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from privlab.dpsgd.chunks import quickest_chunk
 from privlab.dpsgd.guards import MechanismError, refuse_unsupported
-from privlab.dpsgd.methods import gradients_for, quickest_chunk
+from privlab.dpsgd.methods import gradients_for
 
 CLASSES = 3
 
