@@ -92,7 +92,9 @@ class OnePassGradients:
             if visit.back is not None:
                 came, back = self._recorder.rows_first(visit, len(x))
                 came = came.float() if came.is_floating_point() else came
-                for use in visit.rule(visit.layer, came, back.float(), n):
+                uses = list(visit.rule(visit.layer, came, back.float(), n))
+                visit.refuse_unsaid(uses)
+                for use in uses:
                     by_parameter[id(use.parameter)].append(use)
         self._uses = [_joined(by_parameter[id(p)]) for p in self.parameters]
         with using(self._kernels):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from privlab.dpsgd.guards import MechanismError
 from privlab.dpsgd.layers.rules import REPEATABLE, Rule, falls_back, forward_for, leaves_use, rule_for
+from privlab.dpsgd.layers.uses import Use
 
 #: A layer's name, and the number of its call in a forward pass.
 Place = tuple[str, int]
@@ -26,10 +27,22 @@ class Visit:
         place: which call of which layer.
         rule: what these say of the layer's parameters.
         shapes: of what went in and what came out.
+
+    Args:
+        parameters: that train and are used here.
     """
 
-    def __init__(self, layer: nn.Module, place: Place, rule: Rule, came: Tensor, output: Tensor):
+    def __init__(
+        self,
+        layer: nn.Module,
+        place: Place,
+        rule: Rule,
+        came: Tensor,
+        output: Tensor,
+        parameters: Iterable[nn.Parameter],
+    ):
         self.layer, self.place, self.rule = layer, place, rule
+        self._parameters = parameters
         self.shapes = came.shape, output.shape
         self._came, self._version = came.detach(), came._version
         self.back: Tensor | None = None
@@ -44,6 +57,13 @@ class Visit:
                 f"What went into layer {self.place[0]} was changed in place afterwards, so its gradient is lost."
             )
         return self._came
+
+    def refuse_unsaid(self, uses: Iterable[Use]) -> None:
+        """Raises MechanismError where these are not uses of all the parameters: somebody put another one into the layer."""
+        if {id(use.parameter) for use in uses} != {id(p) for p in self._parameters}:
+            raise MechanismError(
+                f"Layer {self.place[0]} has parameters that its per-sample rule does not know, as weight normalisation adds them."
+            )
 
 
 class Recorder:
@@ -168,7 +188,8 @@ class Recorder:
     def _called(self, label: str, layer: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Tensor | None:
         if self._visits is None:
             return None
-        return self._keep(layer, label, rule_for(layer), args[0] if args else next(iter(kwargs.values())), output)
+        came = args[0] if args else next(iter(kwargs.values()))
+        return self._keep(layer, label, rule_for(layer), came, output, layer.parameters(recurse=False))
 
     def _tap(
         self,
@@ -181,10 +202,19 @@ class Recorder:
     ) -> Tensor:
         if not any(id(p) in self._trained for p in parameters):
             return output
-        return self._keep(layer, label, rule, came, output)
+        return self._keep(layer, label, rule, came, output, parameters)
 
-    def _keep(self, layer: nn.Module, label: str, rule: Rule, came: Tensor, output: Tensor) -> Tensor:
-        visit = Visit(layer, (label, self._calls[label]), rule, came, output)
+    def _keep(
+        self,
+        layer: nn.Module,
+        label: str,
+        rule: Rule,
+        came: Tensor,
+        output: Tensor,
+        parameters: Iterable[nn.Parameter | None],
+    ) -> Tensor:
+        used = [p for p in parameters if id(p) in self._trained]
+        visit = Visit(layer, (label, self._calls[label]), rule, came, output, used)
         self._calls[label] += 1
         self._visits.append(visit)
         if output._is_view():

@@ -663,6 +663,15 @@ def test_an_input_that_is_changed_afterwards_is_refused() -> None:
         run(Net(compute, nn.Embedding(WORDS, WIDTH), nn.Linear(WIDTH, CLASSES)))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+def test_a_parameter_that_somebody_put_into_a_layer_is_refused() -> None:
+    model = words(nn.utils.weight_norm(nn.Linear(WIDTH, WIDTH)))
+    with pytest.raises(
+        MechanismError, match=r"parts.1 \(Linear\) has parameters that its per-sample rule does not know"
+    ):
+        run(model)
+
+
 def test_a_layer_that_is_skipped_at_times_is_refused() -> None:
     class Now(nn.Module):
         calls = 0
