@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NOT_SCRIPTS = {"__init__", "__main__", "common"}
+NOT_SCRIPTS = {"__init__", "__main__", "common", "plots"}
 
 
 def main() -> int:

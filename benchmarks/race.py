@@ -114,6 +114,9 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")  # of Opacus and PyTorch, about hooks and generators
     sigma = opacus_sigma(given.epsilon, given.epochs)
+    # Both sides load what they load at first use.
+    opacus_example("logistic", sigma, 1, 0, given.workers)
+    privlab(settings("logistic", given.epsilon, 1, 0, sigma))
     rows, table = {}, []
     for name in given.models:
         own = preflight(settings(name, given.epsilon, given.epochs, 0)).plan.noise_multiplier

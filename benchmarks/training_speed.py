@@ -22,6 +22,8 @@ TITLE = "Training speed, records a processor second, one thread"
 _TURN_SECONDS = 0.8
 #: Longest that one row's turns should take in all, in seconds; at least three turns are taken.
 _ROW_SECONDS = 110
+#: A step this long is warm-up enough.
+_LONG_SECONDS = 2
 #: A rival that needs longer for one logical step takes two turns and no more.
 _SLOW_SECONDS = 10
 
@@ -30,15 +32,16 @@ def take_turns(runners: list[Runner], most_turns: int) -> dict[str, list[float]]
     """Records a second of each runner, turn by turn."""
     steps, slow, a_round = {}, set(), 0.0
     for runner in runners:
-        runner.turn(1)  # compiles, allocates, probes
-        _, seconds = runner.turn(1)
+        _, seconds = runner.turn(1)  # compiles, allocates, probes
+        if seconds < _LONG_SECONDS or runner.name in PEERS:
+            runner.turn(1)
+            _, seconds = runner.turn(1)
         steps[runner.name] = max(1, min(500, round(_TURN_SECONDS / seconds)))
         if seconds > _SLOW_SECONDS:
             slow.add(runner.name)
         else:
-            runner.turn(steps[runner.name])
             a_round += max(seconds, _TURN_SECONDS)
-    turns = max(3, min(most_turns, int(_ROW_SECONDS / max(a_round, _TURN_SECONDS))))
+    turns = min(most_turns, max(3, int(_ROW_SECONDS / max(a_round, _TURN_SECONDS))))
     speeds: dict[str, list[float]] = {runner.name: [] for runner in runners}
     for number in range(turns):
         for runner in runners:

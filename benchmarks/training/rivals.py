@@ -49,7 +49,9 @@ TITLES = {
 
 def names(work: Work) -> list[str]:
     """Who can do the row, whether installed or not."""
-    able = [name for name in RIVALS if work.pictures or name not in ("opacus-example", "sgd-channels-last")]
+    # Tokens need no loader and have no channels; PrivLab's hooks and ghost are Opacus's rules, and minutes.
+    pictures_only = {"opacus-example", "sgd-channels-last", "privlab-hooks", "privlab-ghost"}
+    able = [name for name in RIVALS if work.pictures or name not in pictures_only]
     return able + [name for name, (_, _, rows) in PEERS.items() if work.key in rows]
 
 
