@@ -42,6 +42,11 @@ def costs_dir() -> Path:
     return _folder("costs")
 
 
+def kernels_file() -> Path:
+    """Which of several equal ways through a layer was measured to be quickest on this machine."""
+    return home() / "kernels.json"
+
+
 def log_dir() -> Path:
     return _folder("logs")
 

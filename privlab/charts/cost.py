@@ -12,7 +12,7 @@ from privlab.charts.style import COLOURS
 
 _ROW, _GAP = 26, 46
 #: Room to the right of the longest bar, in its lengths, for what is written there.
-_ROOM = 1.15
+_ROOM = 1.8
 
 
 def cost_figure(
@@ -37,7 +37,10 @@ def cost_figure(
     figure = make_subplots(rows=2, cols=1, vertical_spacing=_GAP / (2 * _ROW * rows + _GAP))
     labels = [f"<b>▸ {plain(name)}</b>" if place == marked else plain(name) for place, name in enumerate(names)]
     colours = [COLOURS[0] if place == marked else COLOURS[7] for place in range(rows)]
-    parts = (("Time of a step", seconds, times), ("Most memory in a step", [m or 0 for m in memory], sizes))
+    parts = (
+        ("Time of a step · of the run", seconds, times),
+        ("Most memory in a step", [m or 0 for m in memory], sizes),
+    )
     for row, (title, values, words) in enumerate(parts, 1):
         figure.add_bar(
             row=row,
@@ -48,7 +51,7 @@ def cost_figure(
             text=[plain(word) for word in words],
             textposition="outside",
             cliponaxis=False,
-            textfont={"size": 12},
+            textfont={"size": 11},
             marker={"color": colours},
             customdata=[plain(text) for text in hover],
             hovertemplate="%{customdata}<extra></extra>",

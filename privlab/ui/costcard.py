@@ -88,7 +88,7 @@ def _show(checked: Preflight, known: Costs) -> None:
         figure = cost_figure(
             [METHODS[method] for method in shown],
             [cost.seconds for cost in shown.values()],
-            [f"{short(cost.seconds)} · run {labels.duration(totals[m])}" for m, cost in shown.items()],
+            [f"{short(cost.seconds)} · {labels.duration(totals[m])}" for m, cost in shown.items()],
             [cost.memory for cost in shown.values()],
             [size(cost.memory) for cost in shown.values()],
             list(shown).index(marked) if marked in shown else None,
@@ -99,16 +99,16 @@ def _show(checked: Preflight, known: Costs) -> None:
         )
         st.plotly_chart(figure, key="cost-chart", config={"displayModeBar": False}, alt=in_words(checked, known))
     for method, why in known.failures.items():
-        st.markdown(f"**{METHODS.get(method, escape(method))}** cannot do this: {escape(why)}")
+        st.markdown(f"**{METHODS.get(method, escape(method))}** was not measured: {escape(why)}")
     st.caption(escape(_remarks(checked, shown, marked)))
 
 
 def _remarks(checked: Preflight, shown: dict[str, Cost], marked: str) -> str:
-    said = [f"“run” is the time of {checked.plan.steps:,} steps and the evaluations."]
+    said = [f"The run is {checked.plan.steps:,} steps and the evaluations."]
     if marked == "plain":
         said.insert(0, "Nothing is clipped, so every method is plain SGD.")
     else:
-        said.insert(0, "▸ marks the method that these settings choose;")
+        said.insert(0, "▸ is the method that these settings choose.")
     ways = {method: cost for method, cost in shown.items() if method != "plain"}
     if marked in ways:
         quickest = min(ways, key=lambda method: ways[method].seconds)

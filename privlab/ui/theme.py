@@ -53,7 +53,7 @@ _STYLE = """
 .st-key-settings h3 { padding: 0.6rem 0 0.6rem 0; }
 
 /* Where three columns are too narrow to read, what lies ahead of a launch stands below settings and chart. */
-@media (max-width: 1100px) {
+@media (max-width: 1200px) {
   [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] .st-key-preview) { flex-wrap: wrap; }
   [data-testid="stColumn"]:has(.st-key-preview) { flex: 1 1 100% !important; min-width: 100%; }
 }

@@ -86,13 +86,13 @@ def test_a_method_that_cannot_do_it_is_named_with_its_reason(visit) -> None:
     keep(config, {"ghost": "clipping=per-layer weighs each layer by itself"})
     app = visit()
     app.selectbox(key="privacy.clipping").select("per-layer").run()
-    assert "**Ghost** cannot do this: clipping=per-layer weighs each layer by itself" in words(app)
+    assert "**Ghost** was not measured: clipping=per-layer weighs each layer by itself" in words(app)
 
 
 def test_the_chosen_method_may_be_the_one_that_failed(visit) -> None:
     keep(failures={"one-pass": "It needs more memory than is free here."})
     said = words(visit())
-    assert "**One pass** cannot do this: It needs more memory than is free here." in said
+    assert "**One pass** was not measured: It needs more memory than is free here." in said
     assert "it can be measured below" in said, "no other method's steps tell the time"
 
 
