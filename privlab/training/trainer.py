@@ -9,6 +9,7 @@ from privlab.data.load import Dataset
 from privlab.dpsgd.augment import view_generator, views
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.diagnostics import Diagnostics
+from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.noise import noise_source
 from privlab.dpsgd.onepass import OnePassGradients
 from privlab.dpsgd.randomness import coins
@@ -18,7 +19,7 @@ from privlab.dpsgd.step import PrivateStep
 from privlab.encryption.store import open_store
 from privlab.encryption.store.tls import Certificates
 from privlab.models.build import build
-from privlab.paths import certificates_dir
+from privlab.paths import certificates_dir, kernels_file
 from privlab.preflight import Preflight
 from privlab.training.average import WeightAverage, corrected
 from privlab.training.checkpoint import Checkpoint, CheckpointError
@@ -82,6 +83,8 @@ class Trainer:
             views=views,
             generator=view_generator(device, training.seed if self._keeps_streams else None),
             precision=getattr(torch, config.performance.precision),
+            # Trials decide by time, so what they choose differs from process to process.
+            kernels=None if self._keeps_streams else Kernels(kernels_file()),
         )
         decay = training.ema_decay
         self._average = WeightAverage(self._trained, decay) if decay else None
