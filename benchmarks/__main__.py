@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NOT_SCRIPTS = {"__init__", "__main__", "common", "plots"}
+NOT_SCRIPTS = {"__init__", "__main__", "common", "publish", "tables"}
 
 
 def main() -> int:

@@ -1,4 +1,7 @@
-"""Draw ``benchmarks/results`` into ``docs/images``, by Plotly in a headless Chromium: ``python -m benchmarks.plots``."""
+"""Put ``benchmarks/results`` into ``docs``: ``python -m benchmarks.publish``.
+
+Figures are drawn by Plotly in a headless Chromium; tables of docs/performance.md stand between two marks.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,15 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
+from benchmarks import tables
 from benchmarks.common import kept
 from benchmarks.training.rivals import TITLES
 from benchmarks.training.work import WORK
 from privlab.charts.style import COLOURS
 from tests.e2e.browser import FLAGS, find
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, IMAGES = DOCS / "performance.md", DOCS / "images"
 _BLUE, _ORANGE, _GREEN, _GREY = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[-1]
 _WIDTH, _BAR, _ROOM = 900, 22, 70
 
@@ -60,8 +65,6 @@ def bars(rows: dict[str, dict], measure: str, title: str, digits: str, against: 
             y=[TITLES[name] for name in names],
             x=middles,
             marker_color=[colour(name) for name in names],
-            text=[f" {one:{digits}}" for one in middles],
-            textposition="outside",
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -72,32 +75,42 @@ def bars(rows: dict[str, dict], measure: str, title: str, digits: str, against: 
                 "width": 3,
             },
         )
+        # Beyond the whisker, not under it.
+        figure.add_scatter(
+            row=place,
+            col=1,
+            mode="text",
+            x=[one["max"] for one in spreads],
+            y=[TITLES[name] for name in names],
+            text=[f"  {one:{digits}}" for one in middles],
+            textposition="middle right",
+        )
         figure.update_xaxes(row=place, col=1, range=[0, 1.15 * max(one["max"] for one in spreads)])
     figure.update_layout(title=title, showlegend=False, width=_WIDTH, height=height + 60, template="plotly_white")
     return figure.update_layout(margin={"l": 230, "r": 30, "t": 90, "b": 30}, font_size=12, bargap=0.25)
 
 
 def race(rows: dict[str, dict]) -> go.Figure:
-    """Seconds of the race by model, each side with its accuracy."""
-    names = list(rows)
-    figure = go.Figure()
-    for side, label in (("opacus", "Opacus, its MNIST example"), ("privlab", "PrivLab")):
-        spreads = [rows[name]["training s"][side] for name in names]
+    """Seconds of the race, one panel a model, each side with its accuracy."""
+    figure = make_subplots(cols=len(rows), subplot_titles=list(rows), horizontal_spacing=0.12)
+    sides = {"opacus": "Opacus's example", "privlab": "PrivLab"}
+    for place, row in enumerate(rows.values(), 1):
+        seconds = [row["training s"][side]["median"] for side in sides]
+        right = [row["accuracy"][side]["median"] for side in sides]
         figure.add_bar(
-            name=label,
-            x=names,
-            y=[one["median"] for one in spreads],
-            marker_color=colour(side),
+            row=1,
+            col=place,
+            x=list(sides.values()),
+            y=seconds,
+            marker_color=[colour(side) for side in sides],
+            text=[f"{s:.1f} s<br>{100 * a:.1f} %" for s, a in zip(seconds, right, strict=True)],
             textposition="outside",
-            text=[
-                f"{one['median']:.1f} s, {100 * rows[name]['accuracy'][side]['median']:.1f} %"
-                for name, one in zip(names, spreads, strict=True)
-            ],
+            cliponaxis=False,
         )
-    first = rows[names[0]]
+        figure.update_yaxes(row=1, col=place, title="seconds", range=[0, 1.2 * max(seconds)])
+    first = next(iter(rows.values()))
     title = f"Fashion-MNIST to ε = {first['epsilon']:g} in {first['epochs']} epochs: seconds of training, test accuracy"
-    figure.update_yaxes(title="seconds, logarithmic", type="log")
-    return figure.update_layout(title=title, barmode="group", width=_WIDTH, height=420, template="plotly_white")
+    return figure.update_layout(title=title, showlegend=False, width=_WIDTH, height=420, template="plotly_white")
 
 
 def save(figures: dict[str, go.Figure]) -> None:
@@ -118,6 +131,16 @@ def save(figures: dict[str, go.Figure]) -> None:
         browser.close()
 
 
+def write(name: str, table: str) -> None:
+    """Replace what stands between ``<!-- NAME -->`` and ``<!-- end -->`` in docs/performance.md."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, mark, rest = text.partition(f"<!-- {name} -->\n")
+    if not mark:
+        raise SystemExit(f"{PAGE} has no mark <!-- {name} -->.")
+    after = rest.partition("<!-- end -->")[2]
+    PAGE.write_text(f"{before}{mark}{table}<!-- end -->{after}", encoding="utf-8")
+
+
 def main() -> None:
     speed, memory, raced = kept("training_speed"), kept("training_memory"), kept("race")
     figures = {}
@@ -132,6 +155,13 @@ def main() -> None:
     if raced:
         figures["race"] = race(raced)
     save(figures)
+    for name, rows, table, about in (
+        ("training_speed", speed, tables.speed, "Times the speed of Opacus's own example"),
+        ("training_memory", memory, tables.memory, "Times the memory of training without privacy"),
+        ("race", raced, tables.race, "Seconds of training to the same ε"),
+    ):
+        if rows:
+            write(name, f"{table(rows)}\n![{about}](images/{name.replace('_', '-')}.svg)\n")
     print("drawn:", ", ".join(f"docs/images/{name}.svg" for name in figures))
 
 
