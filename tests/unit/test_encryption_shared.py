@@ -12,12 +12,12 @@ from scipy.stats import binom
 
 from privlab.encryption.shared import bridge
 from privlab.encryption.shared.accounting import guarantee
-from privlab.encryption.shared.bounds import ERROR_SQUARED, SUM_SCALE, bounds_of, party_deviation
+from privlab.encryption.shared.bounds import ERROR_SQUARED, RAMP, bounds_of, party_deviation, scales_of
 from privlab.encryption.shared.guesses import UNIT, guess
 from privlab.encryption.shared.noise import grid_noise, relative_error
-from privlab.encryption.shared.owner import Owner, rows_of
+from privlab.encryption.shared.owner import Owner, in_plain_units, rows_for, rows_of
 from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSettings
-from privlab.encryption.shared.twin import Twin, accuracy, initial, split
+from privlab.encryption.shared.twin import RampTwin, Twin, accuracy, initial, split
 from privlab.privacy import epsilon
 
 OWNERS = (479, 479, 479)
@@ -123,6 +123,40 @@ def test_noise_too_small_for_the_grid_is_refused_by_value():
         relative_error(0.003)
 
 
+def a_binary_shape(clip=0.7, inputs=4, **given):
+    settings = SharedSettings(model="binary", max_grad_norm=clip, **given)
+    promise = guarantee(settings, OWNERS, inputs, 2)
+    return settings, bridge.shape_of(settings, promise, inputs, 2)
+
+
+@pytest.mark.parametrize("clip", [0.05, 0.7, 3.0])
+@pytest.mark.parametrize("given", [{}, {"learning_rate": 2.0, "batch_size": 7}, {"learning_rate": 0.02}])
+def test_a_records_largest_error_never_lets_it_add_more_than_the_clip(clip, given):
+    draw = seeded(7)
+    x = draw.normal(size=(2000, 4)) * 10 ** draw.uniform(-2, 1, (2000, 1))
+    y = draw.integers(0, 2, 2000)
+    settings, shape = a_binary_shape(clip, **given)
+    rows = rows_for(shape, x, y, settings.input_norm)
+    assert np.array_equal(rows / UNIT, np.rint(rows / UNIT))
+    assert rows.shape == (2000, shape.columns)
+    assert rows[:, -1].min() > 0
+    most = np.linalg.norm(rows[:, :-1], axis=1) * rows[:, -1]
+    assert most.max() <= shape.scales.sum * clip
+    # Where the line itself does not end before, it is no shorter than the grid makes it either.
+    ends = rows[:, -1] == 2 * shape.ramp
+    assert np.all(most[~ends] > 0.999 * shape.scales.sum * clip)
+    assert np.all(np.sign(rows[:, -2]) == np.where(y == 1, -1, 1))
+
+
+def test_what_the_twins_get_is_in_true_units():
+    settings, shape = a_binary_shape()
+    x, y = np.array([[0.5, -0.25, 0.125, 1.0], [0, 0, 0, 0.1]]), np.array([1, 0])
+    rows = in_plain_units(shape, rows_for(shape, x, y, settings.input_norm))
+    assert rows[:, :4] == pytest.approx(x * [[-1], [1]], abs=UNIT / shape.scales.record)
+    assert rows[:, 4] == pytest.approx([-1, 1], abs=1e-3)
+    assert rows[:, 5] == pytest.approx(0.7 / np.hypot(1, np.linalg.norm(x, axis=1)), rel=1e-3)
+
+
 # --- bounds and ε ----------------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +168,9 @@ def test_the_margin_is_what_the_documentation_derives():
     mlp = bounds_of(SharedSettings(model="mlp", learning_rate=0.1), 64, 10, 279)
     assert mlp.dimension == 2410
     assert mlp.margin == pytest.approx(0.0085634, rel=1e-4)
+    # A record of two classes is cut without any rounding: the sum's alone is left.
+    binary = SharedSettings(model="binary")
+    assert bounds_of(binary, 64, 2, 279).margin == pytest.approx(2 * tau * math.sqrt(65) / scales_of(binary).sum)
     # A shorter clip feels the same rounding more.
     assert bounds_of(SharedSettings(max_grad_norm=0.5), 64, 10, 279).margin == pytest.approx(2 * logistic.margin)
 
@@ -141,6 +178,36 @@ def test_the_margin_is_what_the_documentation_derives():
 def test_numbers_that_could_leave_the_ring_are_refused_by_name():
     with pytest.raises(SharedError, match=r"beyond the 33,554,432 .*weight_limit=1000"):
         bounds_of(SharedSettings(model="mlp", weight_limit=1000), 64, 10, 279)
+
+
+def test_the_units_of_two_classes_leave_nothing_to_multiply():
+    settings = SharedSettings(model="binary", learning_rate=0.25, batch_size=128)
+    scales = scales_of(settings)
+    assert scales.parameter == 1024
+    assert scales.sum == 2
+    # What a step takes off the parameters is the sum itself: η/B times the gradient, in the parameters' unit.
+    assert scales.sum == pytest.approx(scales.parameter * 0.25 / 128)
+    assert scales.sum == pytest.approx(2 * RAMP * scales.record**2 * scales.parameter)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"learning_rate": 0.001, "batch_size": 128},
+            r"learning_rate=0\.001 over batch_size=128 is 7\.81e-06; below 2\.29e-05",
+        ),
+        ({"momentum": 0.99, "max_grad_norm": 100, "noise_multiplier": 50}, r"numbers could reach .*momentum=0\.99"),
+    ],
+)
+def test_two_classes_that_the_grid_or_the_ring_cannot_hold_are_refused(change, words):
+    with pytest.raises(SharedError, match=words):
+        bounds_of(SharedSettings(model="binary", **change), 64, 2, 279)
+
+
+def test_more_than_two_classes_need_another_model():
+    with pytest.raises(SharedError, match=r"classes=10: model='binary' tells two classes apart"):
+        guarantee(SharedSettings(model="binary"), OWNERS, 64, 10)
 
 
 def test_epsilon_is_never_below_the_plain_accountants_and_worse_against_a_party():
@@ -167,9 +234,10 @@ def test_what_padding_and_sampling_may_cost_stays_within_the_reserve():
     assert 0 < promise.extra < 1e-3
 
 
-def test_the_parties_noise_together_is_the_noise_multiplier():
-    settings = SharedSettings(noise_multiplier=3.0, max_grad_norm=0.5)
-    assert math.sqrt(PARTIES) * party_deviation(settings) == pytest.approx(SUM_SCALE["logistic"] * 3.0 * 0.5)
+@pytest.mark.parametrize("model", ["binary", "logistic"])
+def test_the_parties_noise_together_is_the_noise_multiplier(model):
+    settings = SharedSettings(model=model, noise_multiplier=3.0, max_grad_norm=0.5)
+    assert math.sqrt(PARTIES) * party_deviation(settings) == pytest.approx(scales_of(settings).sum * 3.0 * 0.5)
 
 
 def test_a_reproducible_run_guarantees_nothing():
@@ -247,6 +315,42 @@ def test_the_twin_sums_clipped_gradients_of_single_records(model):
     assert parameters - twin.parameters == pytest.approx(np.full_like(parameters, 0.1 * 1.9))
 
 
+def test_the_twin_of_two_classes_sums_clipped_gradients_of_single_records():
+    """Of −log of the true class's chance, whatever rows the owner makes of a record and its label."""
+    settings, shape = a_binary_shape()
+    draw = seeded(2)
+    x, y = draw.normal(size=(8, 4)), np.tile([0, 1], 4)
+    parameters = initial(shape.layers, 1) * 3
+    expected = np.zeros(5)
+    for record, label in zip(np.c_[x, np.ones(8)], y, strict=True):
+        gradient = (1 / (1 + np.exp(-record @ parameters)) - label) * record
+        expected += gradient / max(1, np.linalg.norm(gradient) / 0.7)
+    rows = in_plain_units(shape, rows_for(shape, x, y, settings.input_norm))
+    assert Twin(shape.layers, parameters, 0.1, 0.9, 0.7).clipped_sum(rows) == pytest.approx(expected, abs=2e-3)
+
+
+def test_the_line_is_near_the_sigmoid_and_its_gradients_are_as_short():
+    settings, shape = a_binary_shape()
+    draw = seeded(5)
+    rows = in_plain_units(
+        shape, rows_for(shape, draw.normal(size=(300, 4)), draw.integers(0, 2, 300), settings.input_norm)
+    )
+    parameters = draw.normal(size=5)
+    line, exact = RampTwin(shape.layers, parameters, 0.1, 0.9, 0.7), Twin(shape.layers, parameters, 0.1, 0.9, 0.7)
+    apart = [np.linalg.norm(line.clipped_sum(row[None]) - exact.clipped_sum(row[None])) for row in rows]
+    assert max(apart) < 0.12 * np.linalg.norm(rows[:, :-1], axis=1).max()
+    far = RampTwin(shape.layers, 100 * parameters, 0.1, 0.9, 0.7)
+    lengths = np.array([np.linalg.norm(far.clipped_sum(row[None])) for row in rows])
+    assert lengths.max() <= 0.7
+    assert 0.3 < np.mean(lengths > 0.69) < 0.7
+
+
+def test_accuracy_of_two_classes_counts_the_sign():
+    assert accuracy(
+        np.array([2.0, -1.0]), ((2, 1),), np.array([[1.0], [0.2], [0.9]]), np.array([1, 0, 0])
+    ) == pytest.approx(2 / 3)
+
+
 def test_accuracy_counts_the_largest_logit():
     parameters = np.array([[1.0, -1.0], [0.0, 0.5]]).ravel()
     assert accuracy(parameters, ((2, 2),), np.array([[1.0], [-1.0], [0.1]]), np.array([0, 1, 0])) == pytest.approx(
@@ -279,6 +383,7 @@ if how == "junk" and rank == 0:
 for step in (2, 4, 5):
     steps = 1 if step == 5 else 2
     told = {"kind": "opened", "step": step, "steps": steps, "seconds": 0.1 * (rank + 1), "sent": 100, "norm": 1.0}
+    told["messages"] = 30 + 6 * rank
     if rank == 0:
         told["parameters"] = wire.pack(np.zeros(10))
     if how == "refused" and step == 4:
@@ -326,6 +431,7 @@ def test_a_run_tells_a_record_at_each_opening(parties):
     # The slowest party's time, over the steps of the stretch; what all three sent.
     assert [record.seconds for record in records] == pytest.approx([0.15, 0.15, 0.3])
     assert [record.bytes_sent for record in records] == [150, 150, 300]
+    assert [record.messages for record in records] == [18, 18, 36]
     assert all(0 < record.epsilon < record.epsilon_party for record in records)
     promise = guarantee(SMALL, (20, 20, 20), 4, 2)
     assert [record.epsilon for record in records] == pytest.approx(promise.epsilon([2, 4, 5]))

@@ -16,11 +16,9 @@ from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSetti
 
 #: τ: most that one truncation is off.
 TRUNC = 2 * UNIT
-#: "binary" takes the sigmoid as the straight line ½ + z/(2·RAMP), held within 0 … 1. At 3 it stays within 0.2 points of accuracy of the
-#: sigmoid's on the data sets here; at 2 it loses up to 0.7, with ABY3's own line, which is steeper (½), up to 2.5.
+#: "binary" takes the sigmoid as the straight line ½ + z/(2·RAMP), held within 0 … 1. At 3 it stays within 0.2 points of the accuracy with the
+#: sigmoid on the data sets here; at 2 it loses up to 0.7, with ABY3's own line, which is steeper (½), up to 2.5.
 RAMP = 3.0
-#: What the parties add up is this many times the sum of the clipped gradients, and so is the noise. "binary" saves a product by it.
-SUM_SCALE = {"binary": 2 * RAMP, "logistic": 2.0, "mlp": 2.0}
 #: Taken off the (doubled) factor of clipping, so that its rounding (below 3.4 τ) never makes it too large.
 FACTOR_CORRECTION = 4 * TRUNC
 #: Logits less their mean are held within ± this, so that their exponentials and sums stay in range. At ± 6 an MLP loses five
@@ -30,6 +28,8 @@ LOGIT_LIMIT = 10.0
 EXP_SCALE = 1 / 128
 #: ‖p − y‖² of one record, at most: ‖p‖₁ ≤ 1.04 with all rounding, ‖y‖ = 1.
 ERROR_SQUARED = 2.1
+#: Least β at which "binary" trains: 512 units to a record's number of 1.
+_LEAST_RECORD = 2.0**-9
 #: Largest number that a product may reach before truncation, with a factor of two to spare.
 _LARGEST = 2.0**25
 #: Deviations of the whole noise vector's length that are allowed for; beyond with a chance below 1e-31.
@@ -53,6 +53,42 @@ class Bounds:
     inside: float
 
 
+@dataclass(frozen=True)
+class Scales:
+    """In which units the parties compute, so that they need fewer products: each costs messages.
+
+    Attributes:
+        record: shared records are this many times as long.
+        parameter: shared parameters are this many times as large.
+        sum: what is added up is this many times the sum of the clipped gradients, and so is the noise.
+    """
+
+    record: float
+    parameter: float
+    sum: float
+
+
+def scales_of(settings: SharedSettings) -> Scales:
+    """Two, because halving a shared factor would cost two messages, and true parameters. For "binary": parameters in units in which
+    a step takes off the momentum itself, without a product by the learning rate η. Records are β times as long, β² = η / (2·RAMP·B),
+    parameters κ times as large; the sum is then 2·RAMP·β²·κ = κη/B times the clipped gradients', for any κ: a power of two
+    with which that is about 2.
+
+    Raises:
+        SharedError: η/B is so small that records of β times their length would be rounded too coarsely.
+    """
+    if settings.model != "binary":
+        return Scales(1.0, 1.0, 2.0)
+    rate = settings.learning_rate / settings.batch_size
+    record, parameter = math.sqrt(rate / (2 * RAMP)), 2.0 ** round(math.log2(2 / rate))
+    if record < _LEAST_RECORD:
+        raise SharedError(
+            f"learning_rate={settings.learning_rate:g} over batch_size={settings.batch_size:,} is {rate:.3g}; below "
+            f"{_LEAST_RECORD**2 * 2 * RAMP:.3g} records are rounded too coarsely: raise the rate or lower the batch size."
+        )
+    return Scales(record, parameter, rate * parameter)
+
+
 def bounds_of(settings: SharedSettings, inputs: int, classes: int, slots: int) -> Bounds:
     """Bounds for records of ``inputs`` numbers and ``slots`` places in a step's padded batch, all parties together.
 
@@ -62,16 +98,18 @@ def bounds_of(settings: SharedSettings, inputs: int, classes: int, slots: int) -
     layers = settings.layers(inputs, classes)
     dimension = sum(rows * columns for rows, columns in layers)
     clip, sigma = settings.max_grad_norm, settings.noise_multiplier
-    scale = SUM_SCALE[settings.model]
+    scales = scales_of(settings)
+    scale = scales.sum
     longest_step = slots * clip * 1.1 + sigma * clip * (math.sqrt(dimension) + _NOISE_TAIL)
     growth = settings.learning_rate / settings.batch_size * longest_step / (1 - settings.momentum) * settings.open_every
     inside = settings.weight_limit + growth
 
     given = math.sqrt(settings.input_norm**2 + 1)
     velocity = scale * longest_step / (1 - settings.momentum)
-    if max(velocity, inside * given) >= _LARGEST:
+    most = max(velocity, inside * given * scales.record * scales.parameter)
+    if most >= _LARGEST:
         raise SharedError(
-            f"numbers could reach {max(velocity, inside * given):,.0f}, beyond the {_LARGEST:,.0f} that a 64-bit ring holds safely: "
+            f"numbers could reach {most:,.0f}, beyond the {_LARGEST:,.0f} that a 64-bit ring holds safely: "
             f"lower momentum={settings.momentum:g}, max_grad_norm={clip:g}, noise_multiplier={sigma:g}, weight_limit="
             f"{settings.weight_limit:g} or learning_rate={settings.learning_rate:g}."
         )
@@ -99,5 +137,5 @@ def bounds_of(settings: SharedSettings, inputs: int, classes: int, slots: int) -
 
 
 def party_deviation(settings: SharedSettings) -> float:
-    """Standard deviation of the noise that one party adds to each number of the sum: SUM_SCALE·σ·C/√3."""
-    return SUM_SCALE[settings.model] * settings.noise_multiplier * settings.max_grad_norm / math.sqrt(PARTIES)
+    """Standard deviation of the noise that one party adds to each number of the sum: σ·C/√3 in the sum's unit."""
+    return scales_of(settings).sum * settings.noise_multiplier * settings.max_grad_norm / math.sqrt(PARTIES)

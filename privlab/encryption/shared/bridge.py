@@ -19,8 +19,8 @@ import numpy as np
 
 from privlab.encryption.shared import wire
 from privlab.encryption.shared.accounting import Guarantee, guarantee
-from privlab.encryption.shared.bounds import SUM_SCALE, party_deviation
-from privlab.encryption.shared.owner import Owner, rows_for
+from privlab.encryption.shared.bounds import party_deviation, scales_of
+from privlab.encryption.shared.owner import Owner, in_plain_units, rows_for
 from privlab.encryption.shared.program import Shape, on_grid
 from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSettings
 from privlab.encryption.shared.twin import RampTwin, Twin, accuracy, initial
@@ -49,6 +49,7 @@ class Record:
             "binary" the twin is one with the parties' straight line, so that it tells of rounding and of nothing else.
         seconds: a step took, without the twin and the accuracy; with drawing, sharing and opening.
         bytes_sent: by all parties together a step.
+        messages: that a party sends on average in a step's computation; sharing and opening are not counted.
         norm: largest Frobenius norm of a layer.
     """
 
@@ -60,6 +61,7 @@ class Record:
     drift: float | None
     seconds: float
     bytes_sent: int
+    messages: float
     norm: float
 
 
@@ -97,10 +99,12 @@ def owners_of(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray
 
 def shape_of(settings: SharedSettings, promise: Guarantee, inputs: int, classes: int) -> Shape:
     """The step that the parties compile."""
+    scales = scales_of(settings)
     return Shape(
         settings.layers(inputs, classes),
         promise.slots,
-        on_grid(settings.learning_rate / settings.batch_size / SUM_SCALE[settings.model]),
+        scales,
+        on_grid(settings.learning_rate / settings.batch_size / scales.sum),
         on_grid(settings.momentum),
         settings.max_grad_norm,
         promise.bounds.longest,
@@ -170,6 +174,7 @@ def _records(
                 drift=float(np.abs(parameters - twin.followed).max()) if twin.replays else None,
                 seconds=max(one["seconds"] for one in told) / length,
                 bytes_sent=sum(one["sent"] for one in told) // length,
+                messages=sum(one["messages"] for one in told) / PARTIES / length,
                 norm=told[0]["norm"],
             )
 
@@ -180,9 +185,9 @@ class _Beside:
 
     def __init__(self, settings: SharedSettings, owners: Sequence, promise: Guarantee, shape: Shape):
         self.replays = settings.randomness == "reproducible"
-        self._scale = SUM_SCALE[settings.model]
-        first = initial(shape.layers, settings.seed)
-        given = shape.layers, first, self._scale * shape.rate, shape.momentum, shape.clip
+        self._shape, first = shape, initial(shape.layers, settings.seed)
+        rate = settings.learning_rate / settings.batch_size if shape.binary else shape.scales.sum * shape.rate
+        given = shape.layers, first, rate, shape.momentum, shape.clip
         self._twin = Twin(*given)
         self._twins = [self._twin, RampTwin(*given)] if shape.binary else [self._twin]
         self._owners = [
@@ -209,7 +214,8 @@ class _Beside:
     def run(self, steps: int) -> None:
         for _ in range(steps):
             drawn = [(owner.block(), owner.noise()) for owner in self._owners]
-            rows, noise = np.concatenate([block for block, _ in drawn]), sum(noise for _, noise in drawn) / self._scale
+            rows = in_plain_units(self._shape, np.concatenate([block for block, _ in drawn]))
+            noise = sum(noise for _, noise in drawn) / self._shape.scales.sum
             for twin in self._twins:
                 twin.step(rows, noise)
 

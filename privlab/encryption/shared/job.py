@@ -1,4 +1,4 @@
-"""``python -m privlab.encryption.shared.job``: one secret-shared training of the digits, a JSON object a line: ``started``, a
+"""``python -m privlab.encryption.shared.job``: one secret-shared training, a JSON object a line: ``started``, a
 ``point`` at each opening of the parameters, ``finished``.
 
 SIGTERM stops it at the next opening, with ``stopped`` for ``finished``. What is refused is a line ``refused`` and exit status 2.
@@ -14,12 +14,10 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from privlab.data.digits import digits
 from privlab.encryption.joblines import say
 from privlab.encryption.shared.bridge import owners_of, train
+from privlab.encryption.shared.datasets import DATASETS
 from privlab.encryption.shared.settings import MODELS, SharedError, SharedSettings
-
-_CLASSES = 10
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m privlab.encryption.shared.job", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--model", default=default.model, choices=MODELS)
+    parser.add_argument("--dataset", default="digits", choices=DATASETS)
     parser.add_argument("--steps", type=int, default=default.steps)
     parser.add_argument("--sigma", type=float, default=default.noise_multiplier, help="noise multiplier")
     parser.add_argument("--delta", type=float, default=default.delta)
@@ -36,10 +35,16 @@ def main(arguments: list[str] | None = None) -> int:
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
     try:
-        settings = SharedSettings(model=given.model, steps=given.steps, noise_multiplier=given.sigma, delta=given.delta)
-        records, test = digits()
+        records = DATASETS[given.dataset]()
+        settings = SharedSettings(
+            model=given.model,
+            batch_size=records.batch_size,
+            steps=given.steps,
+            noise_multiplier=given.sigma,
+            delta=given.delta,
+        )
         say("started", delta=settings.delta, steps=settings.steps, model=settings.model)
-        with closing(train(settings, owners_of(*records), test, _CLASSES)) as points:
+        with closing(train(settings, owners_of(*records.train), records.test, records.classes)) as points:
             for point in points:
                 # JSON knows no infinity.
                 say("point", **{key: None if _infinite(value) else value for key, value in asdict(point).items()})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from privlab.encryption.shared.bounds import RAMP
 from privlab.encryption.shared.guesses import UNIT
 from privlab.encryption.shared.noise import grid_noise, random_words
 from privlab.encryption.shared.program import Shape
@@ -61,21 +60,32 @@ class Owner:
 def rows_for(shape: Shape, x: np.ndarray, y: np.ndarray, input_norm: float) -> np.ndarray:
     """An owner's records as the compiled step wants them, float64 (n, shape.columns)."""
     if shape.binary:
-        return signed_rows_of(x, y, input_norm, shape.clip)
+        return signed_rows_of(shape, x, y, input_norm)
     return rows_of(x, y, shape.classes, input_norm)
 
 
-def signed_rows_of(x: np.ndarray, y: np.ndarray, input_norm: float, clip: float) -> np.ndarray:
+def signed_rows_of(shape: Shape, x: np.ndarray, y: np.ndarray, input_norm: float) -> np.ndarray:
     """Records of two classes as rows of a block, on the grid: a = (record, 1), negated where y is 1, and its largest error.
 
-    The gradient of either class is then σ(a·w)·a, as σ(z) − 1 = −σ(−z). What is added up is 2·RAMP·σ, so the last column is
-    2·RAMP·min(1, C/‖a‖), rounded so that times ‖a‖ it is never above 2·RAMP·C. Float64 (n, inputs + 2).
+    The gradient of either class is then σ(a·w)·a, as σ(z) − 1 = −σ(−z). Both columns are in the parties' units: a is ``scales.record``
+    times as long, and the largest error is the smaller one of where the line ends and of C in the sum's unit over ‖a‖,
+    rounded so that times ‖a‖ it is never above C. Float64 (n, inputs + 2).
     """
-    rows = rows_of(x, y, 2, input_norm)
-    signed, squared = rows[:, :-3] * np.where(rows[:, -1:] == 1, -1.0, 1.0), rows[:, -3:-2]
+    rows = rows_of(x, y, 2, input_norm)[:, : shape.inputs + 1]
+    rows = np.trunc(rows * shape.scales.record / UNIT) * UNIT
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
     # Double precision must not lift the quotient onto the next number of the grid.
-    largest = np.minimum(1.0, clip / np.sqrt(squared) * (1 - 2.0**-48))
-    return np.concatenate([signed, np.floor(2 * RAMP * largest / UNIT) * UNIT], 1)
+    largest = np.minimum(2 * shape.ramp, shape.scales.sum * shape.clip / norms * (1 - 2.0**-40))
+    sign = np.where(np.asarray(y)[:, None] == 1, -1.0, 1.0)
+    return np.concatenate([sign * rows, np.floor(largest / UNIT) * UNIT], 1)
+
+
+def in_plain_units(shape: Shape, rows: np.ndarray) -> np.ndarray:
+    """``rows`` of a block as the twins take them: for two classes, records of their true length and errors up to 1."""
+    if not shape.binary:
+        return rows
+    record = shape.scales.record
+    return np.concatenate([rows[:, :-1] / record, rows[:, -1:] * (record / shape.scales.sum)], 1)
 
 
 def rows_of(x: np.ndarray, y: np.ndarray, classes: int, input_norm: float) -> np.ndarray:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from privlab.encryption.shared import wire
-from privlab.encryption.shared.bounds import party_deviation
+from privlab.encryption.shared.bounds import Scales, party_deviation
 from privlab.encryption.shared.guesses import FRACTION_BITS
 from privlab.encryption.shared.owner import Owner, rows_for
 from privlab.encryption.shared.program import Shape, steps_of
@@ -32,7 +32,7 @@ from privlab.encryption.shared.twin import initial, split
 
 #: Milliseconds that a party waits for another before it gives up.
 _PATIENCE_MS = 60_000
-_SENT = re.compile(rb"Link details: total send bytes (\d+)")
+_SENT = re.compile(rb"Link details: total send bytes (\d+), recv bytes \d+, send actions (\d+)")
 
 
 class Machine:
@@ -45,7 +45,7 @@ class Machine:
 
         jax.config.update("jax_enable_x64", True)
         self._spu = libspu
-        self.rank, self._log, self.sent = rank, log, 0
+        self.rank, self._log, self.sent, self.messages = rank, log, 0, 0
         desc = libspu.link.Desc()
         desc.recv_timeout_ms = _PATIENCE_MS
         for index, address in enumerate(addresses):
@@ -54,7 +54,7 @@ class Machine:
         config = libspu.RuntimeConfig(
             protocol=libspu.ProtocolKind.ABY3, field=libspu.FieldType.FM64, fxp_fraction_bits=FRACTION_BITS
         )
-        # SPU tells the bytes it sent only in its profile.
+        # SPU tells the bytes and messages it sent only in its profile.
         config.enable_pphlo_profile = True
         self._runtime, self._io = spu.Runtime(self._link, config), spu.Io(PARTIES, config)
 
@@ -70,7 +70,9 @@ class Machine:
         self._runtime.run(program)
         with self._log.open("rb") as log:
             log.seek(at)
-            self.sent += sum(int(found) for found in _SENT.findall(log.read()))
+            for sent, messages in _SENT.findall(log.read()):
+                self.sent += int(sent)
+                self.messages += int(messages)
 
     def share(self, name: str, owner: int, value: np.ndarray | None) -> None:
         """``value`` of party ``owner`` becomes the secret variable ``name``; the others give None."""
@@ -122,7 +124,8 @@ class Machine:
 def work(task: dict[str, Any], say: Any) -> None:
     """Do ``task`` to its end, telling ``say`` what happens."""
     settings = SharedSettings.from_dict(task["settings"])
-    shape = Shape(**{**task["shape"], "layers": tuple(map(tuple, task["shape"]["layers"]))})
+    given = task["shape"]
+    shape = Shape(**{**given, "layers": tuple(map(tuple, given["layers"])), "scales": Scales(**given["scales"])})
     rank = task["rank"]
     generator = None
     if settings.randomness == "reproducible":
@@ -142,14 +145,14 @@ def work(task: dict[str, Any], say: Any) -> None:
     for length in {min(settings.open_every, settings.steps), settings.steps % settings.open_every} - {0}:
         programs[length] = machine.compile(steps_of(shape), [*state, *blocks, *noises], shape.examples(length), state)
     first = initial(shape.layers, settings.seed)
-    machine.share("parameters", 0, first)
+    machine.share("parameters", 0, first * shape.scales.parameter)
     machine.share("velocity", 0, np.zeros_like(first))
     machine.wait()
     say({"kind": "ready"})
 
     step = 0
     while step < settings.steps:
-        began, sent = time.perf_counter(), machine.sent
+        began, sent, messages = time.perf_counter(), machine.sent, machine.messages
         length = min(settings.open_every, settings.steps - step)
         drawn = [(owner.block(), owner.noise()) for _ in range(length)]
         for index in range(PARTIES):
@@ -157,10 +160,11 @@ def work(task: dict[str, Any], say: Any) -> None:
             machine.share(blocks[index], index, np.stack([block for block, _ in drawn]) if mine else None)
             machine.share(noises[index], index, np.stack([noise for _, noise in drawn]) if mine else None)
         machine.run(programs[length])
-        parameters = machine.open("parameters")
+        parameters = machine.open("parameters") / shape.scales.parameter
         step += length
         norm = max(float(np.linalg.norm(layer)) for layer in split(parameters, shape.layers))
         told = {"step": step, "steps": length, "seconds": time.perf_counter() - began, "sent": machine.sent - sent}
+        told["messages"] = machine.messages - messages
         if rank == 0:
             told["parameters"] = wire.pack(parameters)
         say({"kind": "opened", "norm": norm, **told})

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from privlab.encryption.shared.bounds import EXP_SCALE, FACTOR_CORRECTION, LOGIT_LIMIT, RAMP, TRUNC
+from privlab.encryption.shared.bounds import EXP_SCALE, FACTOR_CORRECTION, LOGIT_LIMIT, RAMP, TRUNC, Scales
 from privlab.encryption.shared.guesses import SHIFT, UNIT, Guess, guess
 from privlab.encryption.shared.settings import PARTIES
 
@@ -26,8 +26,9 @@ class Shape:
     Attributes:
         layers: shape of each layer, biases in the last row.
         slots: rows of each party's padded block.
-        rate: learning rate over ``SUM_SCALE`` times the expected batch size, as the ring holds it (:func:`on_grid`): what the
-            parties add up is that many times the sum of the clipped gradients.
+        scales: units of what is shared.
+        rate: learning rate over ``scales.sum`` times the expected batch size, as the ring holds it (:func:`on_grid`). Two
+            classes have it in their scales.
         momentum: as the ring holds it.
         clip: C.
         longest: largest ‖gradient‖² / C² that must be handled.
@@ -35,6 +36,7 @@ class Shape:
 
     layers: tuple[tuple[int, int], ...]
     slots: int
+    scales: Scales
     rate: float
     momentum: float
     clip: float
@@ -56,6 +58,11 @@ class Shape:
     def binary(self) -> bool:
         """Whether one output tells two classes apart."""
         return self.classes == 1
+
+    @property
+    def ramp(self) -> float:
+        """Where the line for the sigmoid ends, in the parties' unit of a·w, as the ring holds it."""
+        return on_grid(RAMP * self.scales.record * self.scales.parameter)
 
     @property
     def columns(self) -> int:
@@ -97,7 +104,9 @@ def _step_of(shape: Shape) -> Callable[..., tuple[Any, Any]]:
     """One step: (parameters, velocity, block × 3, noise × 3) → (parameters, velocity)."""
     import jax.numpy as jnp
 
-    clipped_sum = _two_classes(shape) if shape.binary else _many_classes(shape)
+    if shape.binary:
+        return _two_classes(shape)
+    clipped_sum = _clipped_sum(shape)
 
     def step(parameters: Any, velocity: Any, *given: Any) -> tuple[Any, Any]:
         rows, noise = jnp.concatenate(given[:PARTIES]), sum(given[PARTIES:])
@@ -110,22 +119,28 @@ def _step_of(shape: Shape) -> Callable[..., tuple[Any, Any]]:
     return step
 
 
-def _two_classes(shape: Shape) -> Callable[[Any, Any], Any]:
-    """(rows, parameters) → 2·RAMP times the sum of the clipped gradients σ(z)·a, z = a·w: σ is the line ½ + z/(2·RAMP), and both the line's
-    range and clipping are 0 ≤ z + RAMP ≤ the owner's last column. That is one comparison, and exact: whatever z is, it holds."""
+def _two_classes(shape: Shape) -> Callable[..., tuple[Any, Any]]:
+    """The same for two classes. The error of a record is σ(z), z = a·w, and σ the line ½ + z/(2·RAMP). The line's range and clipping together
+    are 0 ≤ z + RAMP ≤ the owner's last column: one comparison, and exact, whatever z is. In the units of ``scales`` nothing is left
+    to multiply; momentum joins the product of matrices, because what counts is how often the parties talk."""
     import jax.numpy as jnp
 
-    def clipped_sum(rows: Any, parameters: Any) -> Any:
+    def step(parameters: Any, velocity: Any, *given: Any) -> tuple[Any, Any]:
+        rows, noise = jnp.concatenate(given[:PARTIES]), sum(given[PARTIES:])
         records, largest = rows[:, : shape.inputs + 1], rows[:, shape.inputs + 1]
-        error = (records @ parameters[:, None])[:, 0] + RAMP
+        error = (records @ parameters[:, None])[:, 0] + shape.ramp
         over = jnp.stack([error, error - largest])
         over = jnp.where(over > 0, over, 0.0)
-        return (records.T @ (over[0] - over[1])[:, None])[:, 0]
+        # Made of a shared number, for sharing a public one would be a message.
+        kept = error[:1] - error[:1] + shape.momentum
+        factors = jnp.concatenate([over[0] - over[1], kept])
+        velocity = (jnp.concatenate([records.T, velocity[:, None]], 1) @ factors[:, None])[:, 0] + noise
+        return parameters - velocity, velocity
 
-    return clipped_sum
+    return step
 
 
-def _many_classes(shape: Shape) -> Callable[[Any, Any], Any]:
+def _clipped_sum(shape: Shape) -> Callable[[Any, Any], Any]:
     """(rows, parameters) → twice the sum of the clipped gradients, (d,)."""
     import jax.numpy as jnp
 

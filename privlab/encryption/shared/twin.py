@@ -38,8 +38,8 @@ class Twin:
         self._rate, self._momentum, self._clip = rate, momentum, clip
 
     def step(self, rows: np.ndarray, noise: np.ndarray) -> None:
-        """One step on ``rows`` (n, columns), as :func:`privlab.encryption.shared.owner.rows_for` makes them, with ``noise`` (d,) on
-        the sum."""
+        """One step on ``rows`` (n, columns), as :func:`privlab.encryption.shared.owner.in_plain_units` gives them, with ``noise`` (d,)
+        on the sum."""
         self._velocity = self._momentum * self._velocity + self.clipped_sum(rows) + noise
         self.parameters = self.parameters - self._rate * self._velocity
 
@@ -67,7 +67,7 @@ class RampTwin(Twin):
 
     def clipped_sum(self, rows: np.ndarray) -> np.ndarray:
         records, largest = rows[:, :-1], rows[:, -1]
-        return np.clip(records @ self.parameters + RAMP, 0, largest) @ records / (2 * RAMP)
+        return np.clip(0.5 + records @ self.parameters / (2 * RAMP), 0, largest) @ records
 
 
 def _forward(x: np.ndarray, weights: list[np.ndarray]) -> list[np.ndarray]:
