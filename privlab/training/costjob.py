@@ -31,6 +31,7 @@ import torch
 
 from privlab import paths
 from privlab.config import ConfigError, RunConfig
+from privlab.dpsgd.chunks import out_of_memory
 from privlab.dpsgd.guards import MechanismError
 from privlab.metrics import Cost
 from privlab.preflight import Preflight, preflight
@@ -45,7 +46,6 @@ _ROUNDS, _LONG = 2, 2
 #: Memory left to everybody else, in bytes.
 _SPARE = 256 << 20
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-_NO_MEMORY = ("allocate memory", "out of memory", "not enough memory")
 
 
 def main() -> int:
@@ -159,7 +159,7 @@ def _child(pipe: Connection, parent: int, checked: Preflight, method: str, threa
     except (MechanismError, ConfigError) as error:
         pipe.send(_words(error))
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in _NO_MEMORY):
+        if not out_of_memory(error):
             raise
         pipe.send("It needs more memory than is free here.")
 
