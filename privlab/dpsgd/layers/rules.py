@@ -42,7 +42,6 @@ RULES: dict[type[nn.Module] | str, Rule] = {
     nn.Embedding: embedding,
     nn.LayerNorm: layer_norm,
     nn.RMSNorm: rms_norm,
-    nn.GroupNorm: group_norm,
     nn.InstanceNorm1d: instance_norm,
     nn.InstanceNorm2d: instance_norm,
     nn.InstanceNorm3d: instance_norm,
@@ -72,11 +71,12 @@ RULES: dict[type[nn.Module] | str, Rule] = {
 }
 
 #: ``forward(layer, tap, *args, **kwargs)``: how a layer computes while it is looked at, for layers that use parameters in more
-#: than one place. It computes what the layer does, and hands every use of a parameter to
-#: ``tap(rule, came, output, parameters) -> output``: the rule of that use, what went in and what came out, both with the
-#: records first. Layers inside of it that are called are looked at as ever.
+#: than one place, or whose forward pass finds what their rule needs. It computes what the layer does, and hands every use of a
+#: parameter to ``tap(rule, came, output, parameters) -> output``: the rule of that use, what went in and what came out, both
+#: with the records first. Layers inside of it that are called are looked at as ever.
 Forward = Callable[..., object]
 FORWARDS: dict[type[nn.Module] | str, Forward] = {
+    nn.GroupNorm: group_norm,
     nn.MultiheadAttention: attention,
 }
 
@@ -122,7 +122,7 @@ def misfit(layer: nn.Module) -> str | None:
 
 def falls_back(layer: nn.Module) -> bool:
     """Whether Opacus's rule has to do."""
-    return rule_for(layer) is by_opacus
+    return forward_for(layer) is None and rule_for(layer) is by_opacus
 
 
 def forms(layer: nn.Module) -> bool:
