@@ -37,7 +37,7 @@ def rms_norm(layer: nn.Module, came: Tensor, back: Tensor, n: int) -> Iterator[U
 def group_norm(layer: nn.GroupNorm, tap: Tap, input: Tensor) -> Tensor:
     """Over groups of channels, which are the second axis.
 
-    The forward pass finds each group's mean and deviation; normalising again would take four times as long as all else.
+    The forward pass finds each group's mean and deviation; normalising again would take two to four times as long.
     """
     affine = layer.weight, layer.bias
     if input.dtype != torch.float32 or torch.is_autocast_enabled(input.device.type):
