@@ -93,6 +93,24 @@ def test_a_training_starts_with_what_was_chosen(visit, monkeypatch) -> None:
     assert "There is no training of this name here." in words(app)
 
 
+def test_a_training_on_shares_starts_with_the_data_that_fit_its_model(visit, monkeypatch) -> None:
+    begun = []
+    monkeypatch.setattr(jobs, "start", lambda module, given, about: begun.append((given, about["title"])) or "abc")
+    monkeypatch.setattr("privlab.ui.encryption.ciphertext.available", lambda: (True, "SPU"))
+    app = visit("encryption", view="ciphertext")
+    app.radio(key="ct-way").set_value("shared").run()
+    app.selectbox(key="ct-shared-data").select("odd-digits").run()
+    app.button(key="ct-start-shared").click().run()
+    app.selectbox(key="ct-model").select("mlp").run()
+    app.button(key="ct-start-shared").click().run()
+    assert not app.exception
+    rest = ["--steps", "200", "--sigma", "2.0"]
+    assert begun == [
+        (["--model", "binary", "--dataset", "odd-digits", *rest], "digits odd or even · logistic, two classes · ABY3"),
+        (["--model", "mlp", "--dataset", "digits", *rest], "digits · MLP 64-32-10 · ABY3"),
+    ]
+
+
 def test_without_its_environment_secret_sharing_says_how_to_get_it(visit, monkeypatch) -> None:
     monkeypatch.setenv("PRIVLAB_SPU_PYTHON", "/nowhere/python")
     app = visit("encryption", view="ciphertext")

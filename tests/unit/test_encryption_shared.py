@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.stats import binom
 from privlab.encryption.shared import bridge
 from privlab.encryption.shared.accounting import guarantee
 from privlab.encryption.shared.bounds import ERROR_SQUARED, RAMP, bounds_of, party_deviation, scales_of
+from privlab.encryption.shared.datasets import DATASETS
 from privlab.encryption.shared.guesses import UNIT, guess
 from privlab.encryption.shared.noise import grid_noise, relative_error
 from privlab.encryption.shared.owner import Owner, in_plain_units, rows_for, rows_of
@@ -221,6 +223,13 @@ def test_epsilon_is_never_below_the_plain_accountants_and_worse_against_a_party(
     assert (outside[-1], party[-1]) == pytest.approx((2.954494, 3.919601), rel=1e-5)
 
 
+def test_epsilon_of_two_classes_is_pinned():
+    promise = guarantee(SharedSettings(model="binary", noise_multiplier=2.0), OWNERS, 64, 2)
+    assert promise.sigma == pytest.approx(2 / (1 + promise.bounds.margin))
+    found = float(promise.epsilon([200])[0]), float(promise.epsilon_party([200])[0])
+    assert found == pytest.approx((2.953569, 3.918279), rel=1e-5)
+
+
 def test_what_padding_and_sampling_may_cost_stays_within_the_reserve():
     settings = SharedSettings()
     promise = guarantee(settings, OWNERS, 64, 10)
@@ -343,6 +352,35 @@ def test_the_line_is_near_the_sigmoid_and_its_gradients_are_as_short():
     lengths = np.array([np.linalg.norm(far.clipped_sum(row[None])) for row in rows])
     assert lengths.max() <= 0.7
     assert 0.3 < np.mean(lengths > 0.69) < 0.7
+
+
+@pytest.mark.parametrize("name", ["breast-cancer", "odd-digits"])
+def test_the_line_costs_no_accuracy_beside_the_sigmoid(name):
+    """Over ten trainings with the same coins and noise, the mean accuracies are within half a point."""
+    records = DATASETS[name]()
+    owners, inputs = bridge.owners_of(*records.train), records.train[0].shape[1]
+    settings = SharedSettings(model="binary", batch_size=records.batch_size, steps=100, randomness="reproducible")
+    promise = guarantee(settings, [len(y) for _, y in owners], inputs, 2)
+    shape = bridge.shape_of(settings, promise, inputs, 2)
+    found = []
+    for seed in range(10):
+        beside = bridge._Beside(replace(settings, seed=seed), owners, promise, shape)
+        beside.run(settings.steps)
+        found.append([accuracy(p, shape.layers, *records.test) for p in (beside.parameters, beside.followed)])
+    plain, line = np.mean(found, axis=0)
+    assert abs(line - plain) < 0.005
+    assert line > 0.88
+
+
+def test_records_of_two_classes_are_those_that_are_documented():
+    cancer, odd = DATASETS["breast-cancer"](), DATASETS["odd-digits"]()
+    assert cancer.train[0].shape == (455, 30)
+    assert cancer.test[0].shape == (114, 30)
+    assert odd.train[0].shape == (1442, 64)
+    # In their own units: not of norm 1, as encrypted training has them; and none is cut at the default length.
+    norms = np.linalg.norm(cancer.train[0], axis=1)
+    assert (norms.min(), norms.max()) == pytest.approx((1.5353, 4.0005), abs=1e-4)
+    assert sorted(set(odd.train[1].tolist())) == sorted(set(cancer.test[1].tolist())) == [0, 1]
 
 
 def test_accuracy_of_two_classes_counts_the_sign():

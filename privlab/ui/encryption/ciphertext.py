@@ -35,7 +35,11 @@ _DATA = {
     "digits01": "digits 0 and 1, 289 records, 63 inputs",
     "fashion-shoes": "shoe or not, 1,000 pictures: the last layer on a frozen one",
 }
-_MODELS = {"logistic": "logistic", "mlp": "MLP 64-32-10"}
+_MODELS = {"binary": "logistic, two classes", "logistic": "logistic, ten classes", "mlp": "MLP 64-32-10"}
+_TWO_CLASSES = {
+    "breast-cancer": "breast cancer, 455 records, 30 inputs",
+    "odd-digits": "digits odd or even, 1,442 records, 64 inputs",
+}
 
 
 @guarded()
@@ -88,15 +92,27 @@ def _shared_settings() -> tuple[str, list[str], dict[str, Any]]:
         list(_MODELS),
         format_func=_MODELS.get,
         key="ct-model",
-        help="Trained on the digits, dealt to three owners.",
+        help="Records are dealt to three owners. What takes time is how often the parties talk: some 16 messages a step for two classes, "
+        "where each owner knows by itself how much of its record's error may count; some 90 for ten classes, where the parties "
+        "find that out on shares.",
     )
+    data = "digits"
+    if model == "binary":
+        data = st.selectbox(
+            "Data",
+            list(_TWO_CLASSES),
+            format_func=_TWO_CLASSES.get,
+            key="ct-shared-data",
+            help="The fewer the records, the more often each takes part, and the more ε the same noise spends.",
+        )
     steps = st.number_input("Steps", 10, 2000, 200, 10, key="ct-shared-steps", help="Each draws its own Poisson batch.")
     sigma = st.number_input(
         "Noise multiplier σ", 0.05, 1000.0, 2.0, 0.5, format="%.4g", key="ct-shared-sigma",
         help="Of the noise of all three parties together; each adds its share from its own operating system's entropy.",
     )  # fmt: skip
-    given = ["--model", model, "--steps", str(int(steps)), "--sigma", repr(float(sigma))]
-    return "privlab.encryption.shared.job", given, {"title": f"digits · {_MODELS[model]} · ABY3", "steps": int(steps)}
+    given = ["--model", model, "--dataset", data, "--steps", str(int(steps)), "--sigma", repr(float(sigma))]
+    named = _TWO_CLASSES.get(data, data).split(",")[0]
+    return "privlab.encryption.shared.job", given, {"title": f"{named} · {_MODELS[model]} · ABY3", "steps": int(steps)}
 
 
 def _start(way: str, module: str, given: list[str], about: dict[str, Any], ready: bool) -> None:
@@ -204,4 +220,7 @@ def _cost(job: Job, last: dict[str, Any]) -> None:
         said.append(
             f"A step took {1000 * last['seconds']:.0f} ms; the parties sent each other {size(last['bytes_sent'])}."
         )
+        # Trainings of earlier versions have not counted them.
+        if "messages" in last:
+            said.append(f"Computing it took {last['messages']:.0f} messages of each.")
     st.caption(" ".join(said))
