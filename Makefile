@@ -49,8 +49,9 @@ $(VENV)-spu/.ready: requirements-spu.txt
 	$(VENV)-spu/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-spu.txt
 	touch $@
 
-# Other libraries and torchvision's loader, each in a folder of its own, for `make bench`.
+# Other libraries and torchvision's loader, each in a folder of its own, for `make bench`. TensorFlow 2.15 needs Python ≤ 3.11.
 PEERS := $(VENV)-peers
+PEERS_PYTHON ?= $(PYTHON)
 peers: $(PEERS)/jax/.ready $(PEERS)/tensorflow/.ready $(PEERS)/torchvision/.ready
 
 $(PEERS)/torchvision/.ready: benchmarks/environments/torchvision.txt $(VENV)/.dev
@@ -58,7 +59,7 @@ $(PEERS)/torchvision/.ready: benchmarks/environments/torchvision.txt $(VENV)/.de
 	touch $@
 
 $(PEERS)/%/.ready: benchmarks/environments/%.txt | $(VENV)/bin/python
-	$(PYTHON) -m venv $(@D)
+	$(PEERS_PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 

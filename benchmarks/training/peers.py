@@ -61,6 +61,9 @@ class Peer:
                 text=True,
             )
             self.facts = self._answer()
+        own = sum(p.numel() for p in work.model().parameters())
+        if self.facts["parameters"] != own:
+            raise RuntimeError(f"{peer} trains {self.facts['parameters']:,} parameters at {work.key}, not {own:,}.")
 
     def turn(self, steps: int) -> tuple[int, float]:
         """Records and CPU seconds of ``steps`` steps."""
