@@ -155,7 +155,8 @@ def work(task: dict[str, Any], say: Any) -> None:
         began, sent, messages = time.perf_counter(), machine.sent, machine.messages
         length = min(settings.open_every, settings.steps - step)
         drawn = [(owner.block(), owner.noise()) for _ in range(length)]
-        for index in range(PARTIES):
+        # Its own first, so that all split their records at the same time.
+        for index in sorted(range(PARTIES), key=lambda index: index != rank):
             mine = index == rank
             machine.share(blocks[index], index, np.stack([block for block, _ in drawn]) if mine else None)
             machine.share(noises[index], index, np.stack([noise for _, noise in drawn]) if mine else None)
