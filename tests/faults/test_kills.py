@@ -95,7 +95,8 @@ def kill_the_app(lab: Lab, begun: list[str], after: float, back_at_once: bool) -
     before, working = {run_id: lab.steps(run_id) for run_id in begun}, at_work()
     lab.kill_app()
     if not back_at_once:
-        lab.until(lab.ended, "no process is left", 15)
+        # A worker that gives up still waits for Opacus's own accountant, which may take 30 s.
+        lab.until(lab.ended, "no process is left", 45)
         for run in map(lab.run, begun):
             assert run.status in (Status.PAUSED, Status.QUEUED, Status.STARTING, Status.FINISHED)
             assert run.reason in (Reason.APP_GONE, None)
