@@ -21,8 +21,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from benchmarks.common import arguments, machine, report, spread
-from privlab.encryption.files import replace_atomically
 from privlab.encryption.sealing import CHUNK, RAW_KEY, Lock, seal, sealed_parts, unseal
+from privlab.files import replace_atomically
 
 #: Bytes a second, and the ratio of a sealed to a plain write.
 LEAST_SPEED = 2e9

@@ -192,6 +192,10 @@ class Point:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+#: Test records that each point of a curve is measured on: the first ones, always the same. The last point takes all of them.
+SUBSET = 2000
+
+
 @dataclass(frozen=True)
 class Cost:
     """What one training step costs on this machine by one method, as :mod:`privlab.training.cost` measures it.
@@ -215,3 +219,11 @@ class Cost:
     busy: float | None
     evaluation: float
     device: str
+
+
+def size(count: float) -> str:
+    """A number of bytes, in a unit that fits."""
+    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
+    return f"{count:,.0f} B"

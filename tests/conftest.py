@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before anything loads torch: threads of several processes on the same cores wait for each other most of the time.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Trainings keep what they find out of the machine in PrivLab's folder: not in that of who runs the tests.
+_home = tempfile.TemporaryDirectory(prefix="privlab-tests-", ignore_cleanup_errors=True)
+os.environ["PRIVLAB_HOME"] = _home.name
 
 _BROWSER = Path(__file__).parent / "e2e"
 

@@ -16,6 +16,8 @@ ROOMS = (
     "config",
     "metrics",
     "paths",
+    "files",
+    "joblines",
     "data",
     "models",
     "privacy",

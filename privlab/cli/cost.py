@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from privlab.cli.output import print_record
 from privlab.cli.training import settings
+from privlab.metrics import size
 from privlab.preflight import preflight
 from privlab.runs import costs, measuring
 from privlab.runs.costs import METHODS
@@ -43,7 +44,7 @@ def measure_cost(given: argparse.Namespace) -> int:
         if given.json:
             print_record({"method": method, "chosen": method == marked, **asdict(cost), "run_seconds": total})
         else:
-            memory = "not known" if cost.memory is None else f"{cost.memory / 1e6:.3g} MB"
+            memory = "not known" if cost.memory is None else size(cost.memory)
             mark = "▸" if method == marked else " "
             print(
                 f"{mark} {METHODS[method]:<10} {1000 * cost.seconds:9.3g} ms a step  {memory:>9}  "

@@ -10,7 +10,7 @@ from privlab.cli.output import print_record
 from privlab.cli.passphrase import read_passphrase
 from privlab.config import ConfigError
 from privlab.encryption import Passphrase, keybook
-from privlab.encryption.files import replace_atomically
+from privlab.files import replace_atomically
 from privlab.runs.keyuse import KeyUse, key_uses
 from privlab.runs.store import Store
 

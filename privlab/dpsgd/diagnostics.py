@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from privlab.dpsgd.step import StepReport
+from privlab.dpsgd.report import StepReport
 from privlab.privacy.plan import PrivacyPlan
 
 

@@ -11,6 +11,8 @@ from opacus.validators import ModuleValidator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from privlab.privacy.plan import PrivacyPlan
+
 
 class MechanismError(RuntimeError):
     """The private step is not what the plan says, in plain words. No training may go on."""
@@ -74,6 +76,21 @@ def refuse_unsupported(
         raise MechanismError(
             f"Parameters {', '.join(several)} are shared; ghost clipping would under-clip them. Use one-pass."
         )
+
+
+def refuse_unsound(plan: PrivacyPlan) -> None:
+    """Refuse plans for which there is no sound step. Raises MechanismError."""
+    if (plan.clipping == "adaptive") != (plan.adaptive is not None):
+        raise MechanismError(f"clipping={plan.clipping} does not go with adaptive={plan.adaptive}.")
+    if plan.adaptive and not plan.is_private:
+        raise MechanismError("Adaptive clipping without noise would release its count as it is.")
+    changes = plan.adaptive or not (plan.clip_schedule.is_constant and plan.noise_schedule.is_constant)
+    if plan.owners > 1 and (plan.adaptive or plan.bands > 1 or plan.rounded):
+        raise MechanismError(
+            f"Noise in shares of {plan.owners} owners is counted for a planned C and independent noise in floating point only."
+        )
+    if plan.bands > 1 and changes:
+        raise MechanismError(f"Noise correlated over {plan.bands} steps is counted for one constant C and σ only.")
 
 
 class BatchSizes:

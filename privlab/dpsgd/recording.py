@@ -87,7 +87,7 @@ class Recorder:
             label = f"{name or 'model'} ({type(layer).__name__})"
             forward = forward_for(layer)
             if forward and any(p.requires_grad for p in layer.parameters()):
-                self._forwards.append((layer, partial(forward, layer, partial(self._tap, layer, label))))
+                self._forwards.append((layer, partial(forward, layer, partial(self._keep, layer, label))))
             elif any(p.requires_grad for p in layer.parameters(recurse=False)) and rule_for(layer) is not leaves_use:
                 if isinstance(layer, REPEATABLE):
                     layer.register_forward_pre_hook(partial(self._repeat, label), with_kwargs=True)
@@ -191,19 +191,6 @@ class Recorder:
         came = args[0] if args else next(iter(kwargs.values()))
         return self._keep(layer, label, rule_for(layer), came, output, layer.parameters(recurse=False))
 
-    def _tap(
-        self,
-        layer: nn.Module,
-        label: str,
-        rule: Rule,
-        came: Tensor,
-        output: Tensor,
-        parameters: tuple[nn.Parameter | None, ...],
-    ) -> Tensor:
-        if not any(id(p) in self._trained for p in parameters):
-            return output
-        return self._keep(layer, label, rule, came, output, parameters)
-
     def _keep(
         self,
         layer: nn.Module,
@@ -214,6 +201,8 @@ class Recorder:
         parameters: Iterable[nn.Parameter | None],
     ) -> Tensor:
         used = [p for p in parameters if id(p) in self._trained]
+        if not used:
+            return output
         visit = Visit(layer, (label, self._calls[label]), rule, came, output, used)
         self._calls[label] += 1
         self._visits.append(visit)

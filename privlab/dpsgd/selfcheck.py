@@ -61,9 +61,9 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
     """Check the mechanism on a few public records (test data), so that the result says nothing about training records.
 
     The first record is also made huge, and not a number (unless inputs are whole numbers, as words are); neither may get
-    through. Gradients are looked at under the C of the
-    coming step, and under one that is short enough to shorten them all. Noise already given is forgotten (correlated noise
-    begins anew), so call this before the first step after a start or a resume.
+    through. Gradients are looked at under the C of the coming step, and under one that is short enough to shorten them all.
+    Noise already given is forgotten (correlated noise begins anew), so call this before the first step after a start or a
+    resume.
 
     Args:
         step: of a private plan.

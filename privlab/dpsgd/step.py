@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from time import perf_counter
 
 import torch
-from opacus.optimizers import DPOptimizerFastGradientClipping
-from opacus.optimizers.optimizer import _check_processed_flag, _mark_as_processed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -18,60 +15,15 @@ from privlab.dpsgd.clipping import Clipping
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.gaussian import NoiseSource
 from privlab.dpsgd.gradients import Chunk
-from privlab.dpsgd.guards import BatchSizes, MechanismError
+from privlab.dpsgd.guards import BatchSizes, MechanismError, refuse_unsound
 from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.methods import gradients_for
+from privlab.dpsgd.optimizer import NoisyOptimizer
+from privlab.dpsgd.report import StepReport
 from privlab.privacy.plan import PrivacyPlan
 
 #: ``views(x, count, generator)`` gives ``count`` views of each record of x (n, …), those of one in a row: (n·count, …).
 Views = Callable[[Tensor, int, torch.Generator], Tensor]
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one step showed; private diagnostics but for the last four, which are public.
-
-    Attributes:
-        batch_size: records that the coin flips drew.
-        chunks: what each physical chunk showed, as tensors.
-        signal: norm of the clipped sum before noise, shape (); None unless asked for.
-        max_grad_norm: C in force; None where nothing is clipped.
-        noise_multiplier: σ that ε counts.
-        noise_std: standard deviation of the noise on the clipped sum.
-        quantile_share: noisy share of gradients that were not shortened, as released; None unless C is adaptive.
-    """
-
-    batch_size: int
-    chunks: tuple[Chunk, ...]
-    signal: Tensor | None
-    max_grad_norm: float | None
-    noise_multiplier: float
-    noise_std: float
-    quantile_share: float | None = None
-
-    @property
-    def dropped(self) -> int:
-        return sum(chunk.dropped for chunk in self.chunks)
-
-
-class _NoisyOptimizer(DPOptimizerFastGradientClipping):
-    """Opacus's optimiser with noise from our own source."""
-
-    def __init__(self, optimizer: Optimizer, source: NoiseSource, **options):
-        super().__init__(optimizer, **options)
-        self.source = source
-
-    def add_noise(self, owner: int | None = None) -> None:
-        """``p.grad`` = clipped sum + noise, or + the share of it that ``owner`` adds; Opacus's mark refuses to release one
-        sum twice."""
-        sums = [p.summed_grad for p in self.params]
-        for total in sums:
-            _check_processed_flag(total)
-        source = self.source if owner is None else self.source.share(owner)
-        noisy = source.perturb(sums, self.noise_multiplier * self.max_grad_norm)
-        for p, value in zip(self.params, noisy, strict=True):
-            p.grad = value.view_as(p)
-            _mark_as_processed(p.summed_grad)
 
 
 class PrivateStep:
@@ -113,7 +65,7 @@ class PrivateStep:
         precision: torch.dtype = torch.float32,
         kernels: Kernels | None = None,
     ):
-        _refuse_unsound(plan)
+        refuse_unsound(plan)
         self.plan, self.noise, self.augmentations, self.precision = plan, noise, augmentations, precision
         self._views, self._generator = views, generator
         self._view_seed = generator.initial_seed() if generator else 0
@@ -124,7 +76,7 @@ class PrivateStep:
         self.physical_batch_size = self._search.size
         self.adaptive = QuantileClip(plan) if plan.adaptive else None
         # This optimiser takes a finished clipped sum, so hooks and ghost share noise, scaling and update.
-        self.optimizer = _NoisyOptimizer(
+        self.optimizer = NoisyOptimizer(
             optimizer,
             noise,
             noise_multiplier=plan.noise_multiplier,
@@ -394,20 +346,6 @@ class PrivateStep:
             raise MechanismError(
                 "Which parameters train was changed after wrapping; the clip no longer covers them all."
             )
-
-
-def _refuse_unsound(plan: PrivacyPlan) -> None:
-    if (plan.clipping == "adaptive") != (plan.adaptive is not None):
-        raise MechanismError(f"clipping={plan.clipping} does not go with adaptive={plan.adaptive}.")
-    if plan.adaptive and not plan.is_private:
-        raise MechanismError("Adaptive clipping without noise would release its count as it is.")
-    changes = plan.adaptive or not (plan.clip_schedule.is_constant and plan.noise_schedule.is_constant)
-    if plan.owners > 1 and (plan.adaptive or plan.bands > 1 or plan.rounded):
-        raise MechanismError(
-            f"Noise in shares of {plan.owners} owners is counted for a planned C and independent noise in floating point only."
-        )
-    if plan.bands > 1 and changes:
-        raise MechanismError(f"Noise correlated over {plan.bands} steps is counted for one constant C and σ only.")
 
 
 def _norm(parts: list[Tensor]) -> Tensor:

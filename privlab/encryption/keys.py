@@ -12,9 +12,9 @@ from typing import NoReturn, Protocol
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from privlab.encryption.files import create_once
 from privlab.encryption.sealing import RAW_KEY, SCRYPT, Lock, SealError
 from privlab.encryption.secret import Secret
+from privlab.files import create_once
 
 KEY_SIZE = 32
 #: scrypt cost: N = 2^17, r = 8, p = 1 takes 128 MiB and about 0.4 s, so guessing passphrases is slow.

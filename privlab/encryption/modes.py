@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from privlab.metrics import size
+
 #: A step of the store that would take longer than this is refused before the launch.
 MOST_SECONDS_A_STEP = 60.0
 
@@ -209,11 +211,3 @@ def misfit(mode: str, dimension: int, owners: int = 1, optimizer: str = "sgd") -
         f"{cost.seconds:,.1f} s at every step, and {size(cost.server_bytes)} of the server's memory; mode “{mode}” is let in for {bound}. "
         f"Take a smaller model{'' if mode == 'pad' else ' or mode “pad”'}."
     )
-
-
-def size(count: float) -> str:
-    """A number of bytes, in a unit that fits."""
-    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= factor:
-            return f"{count / factor:,.1f} {unit}"
-    return f"{count:,.0f} B"

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from privlab.config import EncryptionConfig
-from privlab.encryption.files import replace_atomically
 from privlab.encryption.keybook import DEFAULT, NamedKey
 from privlab.encryption.keys import Keys, Passphrase
 from privlab.encryption.sealing import SealError, is_sealed, sealed_parts, unseal
+from privlab.files import replace_atomically
 
 
 class Vault(Protocol):

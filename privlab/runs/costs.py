@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,7 +22,8 @@ from typing import Any
 import privlab
 from privlab import paths
 from privlab.config import RunConfig
-from privlab.metrics import Cost
+from privlab.files import replace_atomically
+from privlab.metrics import SUBSET, Cost
 from privlab.preflight import Preflight, method_misfit
 from privlab.runs.limits import cores, threads_for
 
@@ -40,8 +40,6 @@ _NO_MATTER = {
     ),
     "performance": ("gradient_method",),
 }
-#: Test records of an evaluation at a point of the curve, as in :mod:`privlab.training.evaluate`; the last one takes all.
-_SUBSET = 2000
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Costs:
         if cost is None:
             return None
         points = min(checked.config.training.curve_points, checked.plan.steps)
-        last = checked.dataset.test_records / min(checked.dataset.test_records, _SUBSET)
+        last = checked.dataset.test_records / min(checked.dataset.test_records, SUBSET)
         return checked.plan.steps * cost.seconds + (points - 1 + last) * cost.evaluation
 
 
@@ -120,13 +118,7 @@ def keep(name: str, costs: Mapping[str, Mapping[str, Any]], failures: Mapping[st
     wanted = {field.name for field in fields(Cost)}
     found = {method: Cost(**{k: v for k, v in cost.items() if k in wanted}) for method, cost in costs.items()}
     result = Costs(found, dict(failures), time.time())
-    file = _file(name)
-    draft = file.with_name(f".{name}.{secrets.token_hex(4)}")
-    try:
-        draft.write_text(json.dumps(asdict(result)), "utf-8")
-        os.replace(draft, file)
-    finally:
-        draft.unlink(missing_ok=True)
+    replace_atomically(_file(name), json.dumps(asdict(result)).encode())
     return result
 
 

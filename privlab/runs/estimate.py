@@ -42,7 +42,7 @@ def seconds_for(store: Store, preflight: Preflight) -> float | None:
     """Expected seconds of training and evaluation, None when no similar run is known.
 
     The seconds per drawn record of the fastest of the newest five runs of the same data set, model, clipping, gradient
-    method and device, times the records that the plan draws: other work on the machine makes a run slower and nothing
+    method, precision and device, times the records that the plan draws: other work on the machine makes a run slower and nothing
     makes it faster, so the fastest one says best what the run itself takes, and one run on a busy machine changes nothing.
     Preparing features, queueing and pauses are not in it.
     """
@@ -67,6 +67,7 @@ def _method(config: RunConfig) -> tuple[str, ...]:
     return (
         config.privacy.clipping,
         performance.gradient_method,
+        performance.precision,
         performance.device,
         views,
         config.privacy.protection,

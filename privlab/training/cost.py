@@ -20,11 +20,10 @@ import torch
 
 from privlab.config import RunConfig
 from privlab.data.load import Dataset
-from privlab.metrics import Cost
+from privlab.metrics import SUBSET, Cost
 from privlab.models.catalogue import scatter_shape
 from privlab.preflight import Preflight
 from privlab.training.device import choose_device
-from privlab.training.evaluate import SUBSET
 from privlab.training.trainer import Trainer
 
 #: Unmeasured steps before the measured ones.

@@ -33,6 +33,7 @@ from privlab import paths
 from privlab.config import ConfigError, RunConfig
 from privlab.dpsgd.chunks import out_of_memory
 from privlab.dpsgd.guards import MechanismError
+from privlab.joblines import say
 from privlab.metrics import Cost
 from privlab.preflight import Preflight, preflight
 from privlab.training.cost import measure
@@ -189,7 +190,7 @@ def _words(error: MechanismError | ConfigError) -> str:
 
 def _say(kind: str, **what: Any) -> None:
     try:
-        print(json.dumps({"kind": kind, **what}), flush=True)
+        say(kind, **what)
     except BrokenPipeError:
         # Nobody listens any more.
         os._exit(1)

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-#: Test records of an intermediate point: the first ones, always the same. The last point uses all of them.
-SUBSET = 2000
 _CHUNK = 2000
 
 

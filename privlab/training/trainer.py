@@ -18,12 +18,13 @@ from privlab.dpsgd.selfcheck import SelfCheck, self_check
 from privlab.dpsgd.step import PrivateStep
 from privlab.encryption.store import open_store
 from privlab.encryption.store.tls import Certificates
+from privlab.metrics import SUBSET
 from privlab.models.build import build
 from privlab.paths import certificates_dir, kernels_file
 from privlab.preflight import Preflight
 from privlab.training.average import WeightAverage, corrected
 from privlab.training.checkpoint import Checkpoint, CheckpointError
-from privlab.training.evaluate import SUBSET, Evaluation, evaluate
+from privlab.training.evaluate import Evaluation, evaluate
 from privlab.training.handover import Handover, flat_parameters
 from privlab.training.optimizers import AdamCorrected, optimizer_for
 from privlab.training.owners import OwnersSampler

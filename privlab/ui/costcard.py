@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from privlab.charts.cost import cost_figure
-from privlab.metrics import Cost, Release
+from privlab.metrics import Cost, Release, size
 from privlab.preflight import Preflight
 from privlab.runs import costs, measuring
 from privlab.runs.costs import METHODS, Costs
@@ -90,7 +90,7 @@ def _show(checked: Preflight, known: Costs) -> None:
             [cost.seconds for cost in shown.values()],
             [f"{short(cost.seconds)} · {labels.duration(totals[m])}" for m, cost in shown.items()],
             [cost.memory for cost in shown.values()],
-            [size(cost.memory) for cost in shown.values()],
+            [amount(cost.memory) for cost in shown.values()],
             list(shown).index(marked) if marked in shown else None,
             [
                 f"{METHODS[m]}: median of {c.steps} steps, half of them within {short(c.low)} … {short(c.high)}"
@@ -128,7 +128,7 @@ def _remarks(checked: Preflight, shown: dict[str, Cost], marked: str) -> str:
 def in_words(checked: Preflight, known: Costs) -> str:
     """The chart for who cannot see it."""
     return "; ".join(
-        f"{METHODS[m]}: {short(c.seconds)} a step, {size(c.memory)}" for m, c in known.costs.items() if m in METHODS
+        f"{METHODS[m]}: {short(c.seconds)} a step, {amount(c.memory)}" for m, c in known.costs.items() if m in METHODS
     )
 
 
@@ -137,7 +137,5 @@ def short(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-def size(count: int | None) -> str:
-    if count is None:
-        return "not known"
-    return f"{count / 1e6:.3g} MB" if count < 1e9 else f"{count / 1e9:.3g} GB"
+def amount(memory: int | None) -> str:
+    return "not known" if memory is None else size(memory)

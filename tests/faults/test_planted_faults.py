@@ -29,9 +29,10 @@ from privlab.dpsgd.hooks import HooksGradients
 from privlab.dpsgd.layers.uses import Shared
 from privlab.dpsgd.noise import noise_source
 from privlab.dpsgd.onepass import OnePassGradients
+from privlab.dpsgd.optimizer import NoisyOptimizer
 from privlab.dpsgd.sampling import PoissonSampler
 from privlab.dpsgd.selfcheck import self_check
-from privlab.dpsgd.step import PrivateStep, _NoisyOptimizer
+from privlab.dpsgd.step import PrivateStep
 from privlab.privacy.plan import AdaptiveClip, PrivacyPlan
 
 CPU = torch.device("cpu")
@@ -120,14 +121,14 @@ class Fault:
 
 
 def noise_halved(patch: pytest.MonkeyPatch) -> None:
-    sound = _NoisyOptimizer.add_noise
+    sound = NoisyOptimizer.add_noise
 
-    def add_noise(self: _NoisyOptimizer, owner: int | None = None) -> None:
+    def add_noise(self: NoisyOptimizer, owner: int | None = None) -> None:
         source, self.source = self.source, _Scaled(self.source, 0.5)
         sound(self, owner)
         self.source = source
 
-    patch.setattr(_NoisyOptimizer, "add_noise", add_noise)
+    patch.setattr(NoisyOptimizer, "add_noise", add_noise)
 
 
 class _Scaled:
@@ -139,25 +140,25 @@ class _Scaled:
 
 
 def last_layer_without_noise(patch: pytest.MonkeyPatch) -> None:
-    sound = _NoisyOptimizer.add_noise
+    sound = NoisyOptimizer.add_noise
 
-    def add_noise(self: _NoisyOptimizer, owner: int | None = None) -> None:
+    def add_noise(self: NoisyOptimizer, owner: int | None = None) -> None:
         sound(self, owner)
         *_, last = self.params
         last.grad = last.summed_grad.clone()
 
-    patch.setattr(_NoisyOptimizer, "add_noise", add_noise)
+    patch.setattr(NoisyOptimizer, "add_noise", add_noise)
 
 
 def noise_for_each_chunk(patch: pytest.MonkeyPatch) -> None:
-    sound = _NoisyOptimizer.accumulate
+    sound = NoisyOptimizer.accumulate
 
-    def accumulate(self: _NoisyOptimizer) -> None:
+    def accumulate(self: NoisyOptimizer) -> None:
         for p, noisy in zip(self.params, self.source.perturb([p.grad for p in self.params], 0.3), strict=True):
             p.grad = noisy
         sound(self)
 
-    patch.setattr(_NoisyOptimizer, "accumulate", accumulate)
+    patch.setattr(NoisyOptimizer, "accumulate", accumulate)
 
 
 def no_clip(patch: pytest.MonkeyPatch) -> None:
@@ -213,14 +214,14 @@ def realised_size(patch: pytest.MonkeyPatch) -> None:
 
         return differentiate
 
-    def scale_grad(self: _NoisyOptimizer) -> None:
+    def scale_grad(self: NoisyOptimizer) -> None:
         for p in self.params:
             p.grad /= max(1, sum(counts))
         counts.clear()
 
     for method in (OnePassGradients, HooksGradients, GhostGradients):
         patch.setattr(method, "differentiate", counting(method.differentiate))
-    patch.setattr(_NoisyOptimizer, "scale_grad", scale_grad)
+    patch.setattr(NoisyOptimizer, "scale_grad", scale_grad)
 
 
 def sum_survives_a_stop(patch: pytest.MonkeyPatch) -> None:
@@ -262,14 +263,14 @@ def each_layer_with_the_whole_bound(patch: pytest.MonkeyPatch) -> None:
 
 def per_layer_noise_of_one_layer(patch: pytest.MonkeyPatch) -> None:
     """Noise σ·C/√L, as if each layer were released by itself and the others did not count."""
-    sound = _NoisyOptimizer.add_noise
+    sound = NoisyOptimizer.add_noise
 
-    def add_noise(self: _NoisyOptimizer, owner: int | None = None) -> None:
+    def add_noise(self: NoisyOptimizer, owner: int | None = None) -> None:
         source, self.source = self.source, _Scaled(self.source, 4**-0.5)
         sound(self, owner)
         self.source = source
 
-    patch.setattr(_NoisyOptimizer, "add_noise", add_noise)
+    patch.setattr(NoisyOptimizer, "add_noise", add_noise)
 
 
 def automatic_without_normalisation(patch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from dataclasses import replace
@@ -11,14 +12,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from privlab.encryption.shared import bridge
+from privlab.encryption.shared import bridge, job
 from privlab.encryption.shared.accounting import guarantee
 from privlab.encryption.shared.bounds import ERROR_SQUARED, RAMP, bounds_of, party_deviation, scales_of
 from privlab.encryption.shared.datasets import DATASETS
 from privlab.encryption.shared.guesses import UNIT, guess
 from privlab.encryption.shared.noise import grid_noise, relative_error
 from privlab.encryption.shared.owner import Owner, in_plain_units, rows_for, rows_of
-from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSettings
+from privlab.encryption.shared.settings import PARTIES, SharedError, SharedFailed, SharedSettings
 from privlab.encryption.shared.twin import RampTwin, Twin, accuracy, initial, split
 from privlab.privacy import epsilon
 
@@ -487,8 +488,18 @@ def test_a_run_tells_a_record_at_each_opening(parties):
 )
 def test_a_party_that_does_not_go_on_is_told(parties, how, words):
     parties(how)
-    with pytest.raises(SharedError, match=words):
+    with pytest.raises(SharedError, match=words) as caught:
         list(a_small_run())
+    assert isinstance(caught.value, SharedFailed) == (how != "refused")
+
+
+@pytest.mark.parametrize(("how", "kind"), [("dies", "failed"), ("refused", "refused")])
+def test_the_job_tells_a_dead_party_from_a_refusal(parties, monkeypatch, capsys, how, kind):
+    parties(how)
+    monkeypatch.setattr(job, "train", lambda *given: a_small_run())
+    monkeypatch.setattr(job.signal, "signal", lambda *given: None)
+    assert job.main([]) == 2
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["kind"] == kind
 
 
 def test_closing_a_run_ends_its_parties(parties, monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 
 from privlab.config import EncryptionConfig
 from privlab.encryption import KeyFile, Passphrase, PlainVault, SealedVault, SealError, keys, open_vault
-from privlab.encryption.files import create_once, replace_atomically
+from privlab.files import create_once, replace_atomically
 
 
 @pytest.fixture

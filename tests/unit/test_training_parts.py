@@ -15,6 +15,7 @@ from torch import nn
 
 from privlab.config import RunConfig
 from privlab.encryption import PlainVault
+from privlab.metrics import SUBSET
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon
 from privlab.training import background
@@ -22,7 +23,7 @@ from privlab.training import evaluate as evaluation
 from privlab.training.average import WeightAverage, corrected
 from privlab.training.checkpoint import Checkpoint, CheckpointError
 from privlab.training.device import choose_device
-from privlab.training.evaluate import SUBSET, evaluate
+from privlab.training.evaluate import evaluate
 from privlab.training.export import export_weights
 
 CONFIG = RunConfig.from_dict({"privacy": {"noise_multiplier": 2.0, "delta": 1e-4}, "training": {"ema_decay": 0.9}})

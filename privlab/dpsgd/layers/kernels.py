@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from privlab.files import replace_atomically
+
 #: Records of a trial: enough that overhead does not decide, few enough that nobody waits.
 TRIAL_RECORDS = 32
 #: Fewer say nothing about a batch; the first way is taken and nothing is kept.
@@ -123,6 +125,4 @@ def _write(file: Path | None, known: dict[str, str]) -> None:
     if file is None:
         return
     with contextlib.suppress(OSError):
-        part = file.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(_read(file) | known, indent=0), "utf-8")
-        part.replace(file)
+        replace_atomically(file, json.dumps(_read(file) | known, indent=0).encode())

@@ -18,7 +18,7 @@ from privlab.encryption.fully import datasets
 from privlab.encryption.fully.arithmetic import FullyError
 from privlab.encryption.fully.config import FullyConfig, Mode, guarantee_of
 from privlab.encryption.fully.train import train_encrypted
-from privlab.encryption.joblines import say
+from privlab.joblines import say
 
 
 def main(arguments: list[str] | None = None) -> int:

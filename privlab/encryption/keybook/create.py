@@ -6,12 +6,12 @@ import secrets
 import time
 from pathlib import Path
 
-from privlab.encryption.files import create_once
 from privlab.encryption.keybook.entry import DEFAULT, FIRST, SOURCES, Keybook, KeyEntry, check_name, new_generation
 from privlab.encryption.keybook.sources import Material, check_keyring
 from privlab.encryption.keys import KEY_SIZE, Passphrase
 from privlab.encryption.sealing import SealError
 from privlab.encryption.secret import Secret
+from privlab.files import create_once
 
 
 def create_key(

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from privlab.encryption.files import replace_atomically
 from privlab.encryption.keybook.create import new_secret
 from privlab.encryption.keybook.entry import (
     Generation,
@@ -25,6 +24,7 @@ from privlab.encryption.keybook.usage import files_of, id_of
 from privlab.encryption.keys import Passphrase
 from privlab.encryption.sealing import HEADER_SIZE, Lock, SealError, lock_of, rewrap, sealed_parts, unseal
 from privlab.encryption.secret import Secret
+from privlab.files import replace_atomically
 
 #: Called with files done and files to do.
 Progress = Callable[[int, int], None]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from privlab.encryption.files import overwrite_and_unlink
 from privlab.encryption.keybook.entry import Generation, KeyEntry, write
 from privlab.encryption.keys import KEY_SIZE, KeyFile, Passphrase
 from privlab.encryption.sealing import RAW_KEY, Lock, SealError, seal, unseal
 from privlab.encryption.secret import Secret
+from privlab.files import overwrite_and_unlink
 
 _SERVICE = "PrivLab"
 #: The keyring package calls backends of lower priority not suitable: they keep nothing, or keep it in the clear.

@@ -22,7 +22,7 @@ from privlab.encryption.shared.accounting import Guarantee, guarantee
 from privlab.encryption.shared.bounds import party_deviation, scales_of
 from privlab.encryption.shared.owner import Owner, in_plain_units, rows_for
 from privlab.encryption.shared.program import Shape, on_grid
-from privlab.encryption.shared.settings import PARTIES, SharedError, SharedSettings
+from privlab.encryption.shared.settings import PARTIES, SharedError, SharedFailed, SharedSettings
 from privlab.encryption.shared.twin import RampTwin, Twin, accuracy, initial
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -307,11 +307,11 @@ class _Parties:
                     break
                 ready = waiting.select(max(0.0, limit - time.monotonic()))
                 if not ready:
-                    raise SharedError(f"The parties have said nothing for {seconds:.0f} s.{self._log()}")
+                    raise SharedFailed(f"The parties have said nothing for {seconds:.0f} s.{self._log()}")
                 for key, _ in ready:
                     if not self._readers[key.data].fill():
                         if key.data not in told:
-                            raise SharedError(
+                            raise SharedFailed(
                                 f"Party {key.data + 1} of {PARTIES} ended by itself.{self._log(key.data)}"
                             )
                         waiting.unregister(key.fileobj)
@@ -319,7 +319,7 @@ class _Parties:
 
     def _judged(self, rank: int, message: dict[str, Any]) -> dict[str, Any]:
         if message["kind"] == "failed":
-            raise SharedError(f"Party {rank + 1} of {PARTIES} failed: {message['message']}")
+            raise SharedFailed(f"Party {rank + 1} of {PARTIES} failed: {message['message']}")
         if message["kind"] == "refused":
             raise SharedError(message["message"])
         return message
@@ -361,7 +361,7 @@ class _Reader:
         try:
             return wire.parsed(line)
         except ValueError as error:
-            raise SharedError(f"A party said something that is no message: {error}") from None
+            raise SharedFailed(f"A party said something that is no message: {error}") from None
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,7 +1,8 @@
 """``python -m privlab.encryption.shared.job``: one secret-shared training, a JSON object a line: ``started``, a
 ``point`` at each opening of the parameters, ``finished``.
 
-SIGTERM stops it at the next opening, with ``stopped`` for ``finished``. What is refused is a line ``refused`` and exit status 2.
+SIGTERM stops it at the next opening, with ``stopped`` for ``finished``. What is refused, or fails because a party
+died, is a line ``refused`` or ``failed`` and exit status 2.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from privlab.encryption.joblines import say
 from privlab.encryption.shared.bridge import owners_of, train
 from privlab.encryption.shared.datasets import DATASETS
-from privlab.encryption.shared.settings import MODELS, SharedError, SharedSettings
+from privlab.encryption.shared.settings import MODELS, SharedError, SharedFailed, SharedSettings
+from privlab.joblines import say
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
                 if stop:
                     break
     except SharedError as error:
-        say("refused", message=str(error))
+        say("failed" if isinstance(error, SharedFailed) else "refused", message=str(error))
         return 2
     say("stopped" if stop else "finished", step=point.step)
     return 0

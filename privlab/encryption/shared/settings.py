@@ -17,6 +17,10 @@ class SharedError(Exception):
     """Secret-shared training cannot start or go on. The message says why, in plain words."""
 
 
+class SharedFailed(SharedError):
+    """A party died, failed or fell silent: nothing was refused."""
+
+
 @dataclass(frozen=True)
 class SharedSettings:
     """What three parties train, and how.

@@ -15,7 +15,7 @@ from privlab.encryption import SealError, open_vault
 from privlab.encryption.child import ChildError
 from privlab.encryption.inference.layers import Layer, NotEncryptable, layers_of
 from privlab.encryption.inference.service import Answer, classify
-from privlab.encryption.modes import size
+from privlab.metrics import size
 from privlab.runs import control, files
 from privlab.runs.record import Run, Status
 from privlab.ui import labels, sitemap

@@ -9,8 +9,8 @@ import streamlit as st
 from privlab.charts.encryption import step_cost_figure
 from privlab.charts.live import compare_panels
 from privlab.config import ConfigError, RunConfig, load_preset
-from privlab.encryption.modes import MODES, predict, size
-from privlab.metrics import PHASES
+from privlab.encryption.modes import MODES, predict
+from privlab.metrics import PHASES, size
 from privlab.models.catalogue import parameters
 from privlab.preflight import preflight
 from privlab.runs import control

@@ -1,4 +1,4 @@
-"""How a training in a process of its own tells what it does: a JSON object a line, each with its ``kind``."""
+"""How a job in a process of its own tells what it does: a JSON object a line, each with its ``kind``."""
 
 from __future__ import annotations
 
