@@ -26,8 +26,10 @@ from privlab.encryption.sealing import (
     unseal,
 )
 
-#: Chance finds stay rare: in 1 MB of random bytes there are 0.1 printable runs of this length.
 _SHORTEST_TEXT = 16
+#: Random bytes of the file's size would show as long a printable run less often than this.
+_CHANCE_OF_TEXT = 1e-6
+_PRINTABLE = 95 / 256
 _MOST_TEXTS = 40
 _LONGEST_TEXT = 200
 
@@ -43,7 +45,8 @@ class Loot:
             digits of weights, so a high value proves nothing by itself.
         entropy_of_random: what as many random bytes would show on average.
         first_bytes: the first 32, hexadecimal.
-        texts: printable text of at least 16 characters, at most 40 pieces of it, each cut at 200 characters.
+        texts: printable text of at least 16 characters, more in large files, where as many appear by chance; at most 40 pieces
+            of it, each cut at 200 characters.
         tensors: name → shape, read from a safetensors header; empty where there is none to read.
         notes: the metadata of that header, such as the settings of the training.
         can_read: what the thief learns, one sentence each.
@@ -165,7 +168,9 @@ def _no_key(_: Lock) -> bytes:
 
 
 def _texts(data: bytes) -> tuple[str, ...]:
-    pattern = rb"[\x20-\x7e]{%d,}" % _SHORTEST_TEXT
+    # Union bound over the places where a run could begin: size × share^length.
+    by_chance = math.ceil(math.log(_CHANCE_OF_TEXT / max(1, len(data)), _PRINTABLE))
+    pattern = rb"[\x20-\x7e]{%d,}" % max(_SHORTEST_TEXT, by_chance)
     found = (match.group()[:_LONGEST_TEXT].decode("ascii") for match in re.finditer(pattern, data))
     return tuple(text for text, _ in zip(found, range(_MOST_TEXTS), strict=False))
 

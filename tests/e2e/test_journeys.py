@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from playwright.sync_api import Page, expect
 from privlab.config import load_preset
 from privlab.privacy import epsilon
 from privlab.runs import control
+from privlab.runs.presence import app_is_alive
 from privlab.runs.record import Run, Status
+from privlab.runs.watch import APP_AWAY_SECONDS
 from tests.e2e.lab import ROOT, Lab, Visitor
 from tests.e2e.steps import fill, launch, preset, runs_of, until
 
@@ -229,10 +232,19 @@ def test_ctrl_c_pauses_and_a_restart_goes_on(fresh_lab: Lab, visitor: Visitor) -
 def test_a_run_outlives_a_killed_app(fresh_lab: Lab, visitor: Visitor) -> None:
     run = start_long_run(visitor, fresh_lab)
     fresh_lab.kill()
+    gone = time.monotonic()
     fresh_lab.start()
     page = visitor.open(f"{fresh_lab.url}/run?run={run.id}")
+    with fresh_lab.store():
+        while not app_is_alive():
+            page.wait_for_timeout(20)
+    away = time.monotonic() - gone
     later = until(page, fresh_lab, run.id, lambda r: r.status is Status.RUNNING and r.step > run.step + 5)
-    assert later.pid == run.pid and later.attempt == run.attempt, "the worker was adopted, not started anew"
+    if away < APP_AWAY_SECONDS:
+        assert later.pid == run.pid and later.attempt == run.attempt, "the worker was adopted, not started anew"
+    else:
+        # A machine too busy to bring the app back in that time: the worker may have paused meanwhile.
+        assert later.attempt <= run.attempt + 1, "paused once at most, and gone on by itself"
     stop(fresh_lab, run)
 
 

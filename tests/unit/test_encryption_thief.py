@@ -61,6 +61,13 @@ def test_other_files_are_looked_at_too(stolen) -> None:
     assert stolen(PLAIN[:100]).tensors == {}, "a header that is cut off"
 
 
+def test_text_is_what_random_bytes_would_not_show(stolen) -> None:
+    random = np.random.default_rng(0).integers(0, 128, 4 << 20, np.uint8) * 2  # 48 of 128 values are printable
+    assert stolen(random.tobytes()).texts == ()
+    secret = b"card number 4000 0012 3456 7899, valid until 12/29"
+    assert stolen(random.tobytes() + b"\x00" + secret).texts == (secret.decode(),)
+
+
 def test_entropy_in_bits_per_byte() -> None:
     assert thief.entropy(b"") == 0 and thief.entropy(b"aaaa") == 0
     assert thief.entropy(b"ab") == 1
