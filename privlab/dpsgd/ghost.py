@@ -10,13 +10,13 @@ import torch
 from opacus.grad_sample import GradSampleModuleFastGradientClipping
 from opacus.utils.module_utils import trainable_modules
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from privlab.dpsgd.clipping import Clipping, layers
 from privlab.dpsgd.gradients import Chunk, quiet_hooks
 from privlab.dpsgd.guards import MechanismError, refuse_unsupported
 from privlab.dpsgd.hooks import HooksModule
 from privlab.dpsgd.layers.rules import misfit
+from privlab.dpsgd.loss import record_losses
 
 
 def _linear_norms(layer: nn.Linear, activations: list[Tensor], backprops: Tensor) -> dict[nn.Parameter, Tensor]:
@@ -32,9 +32,25 @@ def _linear_norms(layer: nn.Linear, activations: list[Tensor], backprops: Tensor
     return found if layer.bias is None else found | {layer.bias: lengths}
 
 
+def _embedding_norms(layer: nn.Embedding, activations: list[Tensor], backprops: Tensor) -> dict[nn.Parameter, Tensor]:
+    """Opacus's rule for embeddings, without the row ``padding_idx``: what comes back to it is no gradient of the layer's.
+
+    Ids that were expanded, as those of places are, lie otherwise than the rule can do with.
+    """
+    if layer.padding_idx is not None:
+        backprops = backprops.masked_fill((activations[0] == layer.padding_idx)[..., None], 0)
+    return GradSampleModuleFastGradientClipping.NORM_SAMPLERS[nn.Embedding](
+        layer, [activations[0].contiguous()], backprops
+    )
+
+
 class _GhostModule(GradSampleModuleFastGradientClipping):
     GRAD_SAMPLERS: ClassVar = HooksModule.GRAD_SAMPLERS
-    NORM_SAMPLERS: ClassVar = {**GradSampleModuleFastGradientClipping.NORM_SAMPLERS, nn.Linear: _linear_norms}
+    NORM_SAMPLERS: ClassVar = {
+        **GradSampleModuleFastGradientClipping.NORM_SAMPLERS,
+        nn.Linear: _linear_norms,
+        nn.Embedding: _embedding_norms,
+    }
 
 
 class GhostGradients:
@@ -73,7 +89,7 @@ class GhostGradients:
         self.module.enable_hooks()
 
     def differentiate(self, x: Tensor, y: Tensor) -> None:
-        """Find every record's gradient norm. ``x``: (n, …) inputs, ``y``: (n,) int64 labels, n ≥ 1."""
+        """Find every record's gradient norm. ``x``: (n, …) inputs, ``y``: (n, …) int64 labels, n ≥ 1."""
         self._first_pass(x, y)
         used = self._norms.isfinite()
         self._dropped = len(used) - int(used.sum())
@@ -87,7 +103,7 @@ class GhostGradients:
         for p in self.parameters:
             p.grad = None
         self._logits = self.module(x)
-        losses = cross_entropy(self._logits, y, reduction="none")
+        losses = record_losses(self._logits, y)
         (self._slopes,) = torch.autograd.grad(losses.sum(), self._logits)
         with quiet_hooks():
             self._logits.backward(self._slopes, retain_graph=True)
@@ -104,7 +120,8 @@ class GhostGradients:
             with quiet_hooks():
                 # Not (factors · losses).sum(): that goes through the softmax's difference 1 − p again, and a norm measured
                 # before and a gradient found afterwards should share one rounding of it.
-                self._logits.backward(factors[:, None] * self._slopes)
+                weights = factors.view(-1, *[1] * (self._slopes.dim() - 1))
+                self._logits.backward(weights * self._slopes)
             self.module.enable_hooks()
         else:
             for p in self.parameters:

@@ -9,12 +9,12 @@ from typing import ClassVar
 import torch
 from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from privlab.dpsgd.clipping import Clipping, layers
 from privlab.dpsgd.gradients import Chunk, joint, over_views, quiet_hooks
 from privlab.dpsgd.guards import refuse_unsupported
 from privlab.dpsgd.layers.rules import misfit
+from privlab.dpsgd.loss import record_losses
 
 
 def _conv_gradients(layer: nn.Conv2d, activations: list[Tensor], backprops: Tensor) -> dict[nn.Parameter, Tensor]:
@@ -72,10 +72,10 @@ class HooksGradients:
         self.module.enable_hooks()
 
     def differentiate(self, x: Tensor, y: Tensor) -> None:
-        """Find every record's gradient. ``x``: (n·K, …) inputs, ``y``: (n,) int64 labels, n ≥ 1."""
+        """Find every record's gradient. ``x``: (n·K, …) inputs, ``y``: (n, …) int64 labels, n ≥ 1."""
         for p in self.parameters:
             p.grad = p.grad_sample = None
-        losses = cross_entropy(self.module(x), y.repeat_interleave(self.views), reduction="none")
+        losses = record_losses(self.module(x), y.repeat_interleave(self.views, 0))
         with quiet_hooks():
             losses.sum().backward()
         self._losses = over_views(losses.detach(), self.views)

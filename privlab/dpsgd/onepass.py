@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from privlab.dpsgd.clipping import Clipping, layers
 from privlab.dpsgd.gradients import Chunk, joint, lowered, over_views
@@ -20,6 +19,7 @@ from privlab.dpsgd.guards import refuse_unsupported
 from privlab.dpsgd.layers.kernels import Kernels, using
 from privlab.dpsgd.layers.rules import forms, knows, misfit
 from privlab.dpsgd.layers.uses import Shared, Use
+from privlab.dpsgd.loss import record_losses
 from privlab.dpsgd.recording import Recorder
 
 
@@ -66,7 +66,7 @@ class OnePassGradients:
         yield self._forward
 
     def differentiate(self, x: Tensor, y: Tensor) -> None:
-        """Find every record's gradient norm. ``x``: (n·K, …) inputs, ``y``: (n,) int64 labels, n ≥ 1.
+        """Find every record's gradient norm. ``x``: (n·K, …) inputs, ``y``: (n, …) int64 labels, n ≥ 1.
 
         Raises:
             MechanismError: a layer does not see one row per record.
@@ -84,7 +84,7 @@ class OnePassGradients:
     def _pass(self, x: Tensor, y: Tensor) -> None:
         n = len(y)
         with self._recorder.recording(len(x)) as visits:
-            losses = cross_entropy(self._forward(x), y.repeat_interleave(self.views), reduction="none")
+            losses = record_losses(self._forward(x), y.repeat_interleave(self.views, 0))
             # A record's loss is the mean over its views, so its gradient is the sum over their rows.
             losses.backward(torch.full_like(losses, 1 / self.views))
         by_parameter: dict[int, list[Use]] = {id(p): [] for p in self.parameters}

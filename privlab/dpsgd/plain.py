@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from privlab.dpsgd.gradients import Chunk, lowered, over_views
+from privlab.dpsgd.loss import record_losses
 
 
 class PlainGradients:
@@ -29,7 +29,7 @@ class PlainGradients:
         self._dropped = 0
 
     def differentiate(self, x: Tensor, y: Tensor) -> None:
-        """Find the sum of gradients. ``x``: (n·K, …) inputs, ``y``: (n,) int64 labels, n ≥ 1."""
+        """Find the sum of gradients. ``x``: (n·K, …) inputs, ``y``: (n, …) int64 labels, n ≥ 1."""
         for p in self.parameters:
             p.grad = None
         losses = self._of_records(x, y)
@@ -44,7 +44,7 @@ class PlainGradients:
         self._losses = losses.detach()
 
     def _of_records(self, x: Tensor, y: Tensor) -> Tensor:
-        losses = cross_entropy(self._forward(x), y.repeat_interleave(self.views), reduction="none")
+        losses = record_losses(self._forward(x), y.repeat_interleave(self.views, 0))
         return over_views(losses, self.views)
 
     def clip(self) -> Chunk:
