@@ -85,7 +85,7 @@ def settings(name: str, epsilon: float, epochs: int, seed: int, sigma: float | N
                 "momentum": 0.0,
                 "seed": seed,
             },
-            "performance": {"device": "cpu", "physical_batch_size": BATCH},
+            "performance": {"device": "cpu", "physical_batch_size": 2 * BATCH},
         }
     )
 

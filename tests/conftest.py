@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Trainings keep what they find out of the machine in PrivLab's folder: not in that of who runs the tests.
 _home = tempfile.TemporaryDirectory(prefix="privlab-tests-", ignore_cleanup_errors=True)
 os.environ["PRIVLAB_HOME"] = _home.name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def accountants_in_this_process() -> Iterator[None]:
+    """Hundreds of small trainings would wait two seconds each for a process that loads the accountants."""
+    from privlab.privacy.confirm import second_opinions
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("privlab.training.opinions.asked_elsewhere", lambda plan: second_opinions(plan, prv_seconds=0))
+        yield
+
 
 _BROWSER = Path(__file__).parent / "e2e"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from time import perf_counter
 from typing import Any, Literal
@@ -14,13 +13,14 @@ from privlab.metrics import Point
 from privlab.models.features import prepare
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon_curve
-from privlab.privacy.confirm import Opinions, confirm, second_opinions
+from privlab.privacy.confirm import Opinions, confirm
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import logged_steps
 from privlab.training.background import Unwanted, narrated
 from privlab.training.checkpoint import Checkpoint
 from privlab.training.device import choose_device
 from privlab.training.events import Event
+from privlab.training.opinions import ask_others
 from privlab.training.trainer import Trainer
 
 Save = Callable[[Checkpoint], None]
@@ -90,7 +90,7 @@ def _steps(trainer: Trainer, seconds_before: float, save: Save | None, wished: _
             {"fallbacks": trainer.fallbacks},
         )
     spent = _Spent(plan, logged_steps(plan.steps, config.training.curve_points))
-    asked = _ask_others(plan) if plan.is_private else None
+    asked = ask_others(plan) if plan.is_private else None
     watch = _Stopwatch(seconds_before)
     point, finite = None, True
     for step in range(trainer.step + 1, plan.steps + 1):  # 7 repeat 3–6
@@ -170,15 +170,6 @@ def _kept(trainer: Trainer) -> str:
     owners = f", {trainer.plan.owners} data owners simulated in one process" if trainer.plan.owners > 1 else ""
     where = f"the server at {encryption.server}" if encryption.server else "a server process on this machine"
     return f", which {where} keeps as ciphertext ({encryption.mode}) without a key{owners}"
-
-
-def _ask_others(plan: PrivacyPlan) -> Future[Opinions]:
-    """The other accountants, beside the first steps: they take some tenths of a second, and the first point should not
-    wait. Opacus's PRV, which takes many seconds, is asked on the Budget page, in ``verify`` and on the command line."""
-    pool = ThreadPoolExecutor(1, "privlab-opinions")
-    asked = pool.submit(second_opinions, plan, prv_seconds=0)
-    pool.shutdown(wait=False)
-    return asked
 
 
 def _told(opinions: Opinions) -> Event:
