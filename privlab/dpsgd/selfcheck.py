@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from scipy.special import gammainc, gammaincc
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from privlab.dpsgd.adaptive import count
@@ -21,6 +21,7 @@ from privlab.dpsgd.ghost import GhostGradients
 from privlab.dpsgd.gradients import quiet_hooks
 from privlab.dpsgd.guards import MechanismError
 from privlab.dpsgd.hooks import HooksGradients
+from privlab.dpsgd.loss import NOT_ASKED
 from privlab.dpsgd.step import PrivateStep
 
 #: Records looked at, noise values measured (at least) and how many standard errors of their spread are accepted:
@@ -34,6 +35,10 @@ FALSE_ALARM = 1e-9
 SENSITIVITY_ROOM, GRADIENT_ROOM, DIVISION_ROOM = 1e-4, 1e-3, 1e-5
 #: The second for a pass in bfloat16, which rounds to 8 bits at each layer, otherwise for one record than for several.
 COARSE_GRADIENT_ROOM = 0.1
+#: Numbers of one-record gradients held at once: of a large network fewer than eight records are looked at, five at least.
+_HELD, _FEWEST = 1 << 26, 5
+#: Records of tokens among which the longest and the shortest are looked for.
+_LOOKED_THROUGH = 1000
 #: Records in a physical chunk, so that the eight fall into several.
 _CHUNK = 3
 
@@ -60,21 +65,23 @@ class SelfCheck:
 def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
     """Check the mechanism on a few public records (test data), so that the result says nothing about training records.
 
-    The first record is also made huge, and not a number (unless inputs are whole numbers, as words are); neither may get
-    through. Gradients are looked at under the C of the coming step, and under one that is short enough to shorten them all.
+    The first record is also made huge, and not a number; neither may get through. Where inputs are tokens, which are neither,
+    its logits are, and some records are made up (see :func:`_unusual`). Gradients are looked at under the C of the coming step,
+    under one that is short enough to shorten them all, and one that is so long that it shortens none.
     Noise already given is forgotten (correlated noise begins anew), so call this before the first step after a start or a
     resume.
 
     Args:
         step: of a private plan.
-        x: inputs, (n, …) with n ≥ 2; the first 8 are used.
-        y: labels, (n,).
+        x: inputs, (n, …) with n ≥ 2; the first 8 are used, of tokens the longest and the shortest of the first thousand.
+        y: labels, (n,), or next tokens, (n, L).
 
     Raises:
         MechanismError: names what failed, with its value and bound, and the layer where there is one.
     """
     step.check_what_trains()
-    x, y = x[:RECORDS], y[:RECORDS]
+    most = max(_FEWEST, min(RECORDS, _HELD // step.dimension))
+    x, y = (x[:most], y[:most]) if x.is_floating_point() else _unusual(x, y, most)
     if step.augmentations > 1:
         x = step.make_views(x)
     with _small_chunks(step):
@@ -87,11 +94,14 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
                 gradient_error = max(gradient_error, _gradient_error(step, x, y, bound, gradients))
                 if isinstance(step.gradients, GhostGradients):
                     method_error = max(method_error or 0.0, _method_error(step, x, y, bound))
+        # Where all are shortened, a wrong length does not show.
+        with _clipped_to(step, bound := _long_bound(gradients)):
+            gradient_error = max(gradient_error, _gradient_error(step, x, y, bound, gradients))
         _refuse_poison(step, x, y)
         _refuse_realised_size(step, x, y)
         if step.adaptive:
             # At the first bound no gradient is kept as it is, at the second each is.
-            for bound in (_short_bound(gradients), 2 * max(map(_length, gradients))):
+            for bound in (_short_bound(gradients), _long_bound(gradients)):
                 with _clipped_to(step, bound):
                     _refuse_heavy_count(step, x, y)
         noise_ratio = _noise_ratio(step)
@@ -99,6 +109,45 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
     step.noise.reset()
     step.clear()
     return SelfCheck(sensitivity, gradient_error, noise_ratio, method_error, count_ratio)
+
+
+def _unusual(x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """At most ``most`` ≥ 5 records of tokens: the longest and the shortest of some, and three that nobody wrote.
+
+    One says the rarest token over and over, so that all of its gradient falls on one row of an embedding; one is nothing but
+    padding, and asks nothing where next tokens are asked; one is random.
+    """
+    # Each text once: one that comes twice could not be told from its copy.
+    different = {row.tobytes(): i for i, row in reversed(list(enumerate(x[:_LOOKED_THROUGH].cpu().numpy())))}
+    places = torch.tensor(sorted(different.values()), device=x.device)
+    x, y = x[places], y[places]
+    pad = x[:, -1].mode().values
+    order = (x != pad).sum(1).argsort(descending=True, stable=True).tolist()
+    kept = [*order[: most - 4], *order[max(most - 4, len(order) - 1) :]]
+    words, often = x.unique(return_counts=True)
+    drawn = torch.randint(len(words), x[0].shape, generator=torch.Generator().manual_seed(0)).to(x.device)
+    rows = [words[often.argmin()].expand_as(x[0]), pad.expand_as(x[0]), words[drawn]]
+    if y.dim() == 1:
+        labels = [y[i % len(y)] for i in range(len(rows))]
+    else:
+        labels = [rows[0], torch.full_like(pad, NOT_ASKED).expand_as(x[0]), rows[2].roll(-1)]
+    return torch.stack([*x[kept], *rows]), torch.stack([*y[kept], *labels])
+
+
+@contextmanager
+def _distorted(step: PrivateStep, record: Tensor, factor: float) -> Iterator[None]:
+    """The network, with the logits of this one record multiplied by ``factor``, in whatever company it comes."""
+
+    def distort(module: nn.Module, args: tuple, logits: Tensor) -> Tensor:
+        same = (args[0] == record).flatten(1).all(1)
+        # The factor is chosen and not the product, whose gradient would be NaN for every record.
+        return logits * torch.where(same, factor, 1.0).to(logits).view(-1, *[1] * (logits.dim() - 1))
+
+    handle = step.gradients.module.register_forward_hook(distort)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager
@@ -128,13 +177,20 @@ def _rows(step: PrivateStep, x: Tensor, keep: Tensor) -> Tensor:
 
 
 def _one_record_gradients(step: PrivateStep, x: Tensor, y: Tensor) -> list[list[Tensor]]:
-    """Each record's own gradient, by parameter; float64 on the CPU."""
+    """Each record's own gradient, by parameter; float64 on the CPU. One that is not finite is nothing, as in the sum."""
     parameters, views = step.gradients.parameters, step.augmentations
     found = []
     with step.gradients.bare() as module, quiet_hooks():
         for i in range(len(y)):
-            loss = cross_entropy(module(x[i * views : (i + 1) * views]), y[i].repeat(views))
-            found.append([g.cpu().double() for g in torch.autograd.grad(loss, parameters)])
+            logits = module(x[i * views : (i + 1) * views])
+            asked = y[i].repeat(views)
+            if (asked == NOT_ASKED).all():
+                found.append([torch.zeros(p.shape, dtype=torch.double) for p in parameters])
+                continue
+            loss = cross_entropy(logits.flatten(0, -2), asked, ignore_index=NOT_ASKED)
+            own = [g.cpu().double() for g in torch.autograd.grad(loss, parameters, materialize_grads=True)]
+            finite = all(g.isfinite().all() for g in own)
+            found.append(own if finite else [torch.zeros_like(g) for g in own])
     return found
 
 
@@ -146,6 +202,11 @@ def _short_bound(gradients: list[list[Tensor]]) -> float:
     """Half the shortest gradient's norm over √(number of parameters): it shortens every record, and most layers."""
     lengths = [length for one in gradients if (length := _length(one)) > SHORTEST]
     return min(lengths, default=1.0) / 2 / len(gradients[0]) ** 0.5
+
+
+def _long_bound(gradients: list[list[Tensor]]) -> float:
+    """Twice the longest gradient's norm times √(number of parameters): it shortens no record, and no layer of one."""
+    return 2 * max(map(_length, gradients)) * len(gradients[0]) ** 0.5 or 1.0
 
 
 def _contribution(step: PrivateStep, gradient: list[Tensor], bound: float) -> list[Tensor]:
@@ -168,10 +229,14 @@ def _contribution(step: PrivateStep, gradient: list[Tensor], bound: float) -> li
 
 def _sensitivity(step: PrivateStep, x: Tensor, y: Tensor, bound: float, leaving: int) -> float:
     """Take away each of the first ``leaving`` records, the first also when it is huge."""
-    huge = x.clone()
+    whole = step.clipped_sum(x, y)
     if x.is_floating_point():
+        huge = x.clone()
         huge[: step.augmentations] *= 1e3
-    whole, adversarial = step.clipped_sum(x, y), step.clipped_sum(huge, y)
+        adversarial = step.clipped_sum(huge, y)
+    else:
+        with _distorted(step, x[0], 1e3):
+            adversarial = step.clipped_sum(x, y)
     moves = []
     for i in range(leaving):
         others = torch.arange(len(y), device=y.device) != i
@@ -229,13 +294,15 @@ def _refuse_distance(step: PrivateStep, errors: list[Tensor], longest: float, re
 
 
 def _refuse_poison(step: PrivateStep, x: Tensor, y: Tensor) -> None:
-    if not x.is_floating_point():
-        return
-    poisoned = x.clone()
-    # One bad view must not get through either.
-    poisoned[step.augmentations - 1] = float("nan")
-    rest = x[step.augmentations :]
-    moved = (step.clipped_sum(poisoned, y) - step.clipped_sum(rest, y[1:])).norm().item()
+    if x.is_floating_point():
+        poisoned = x.clone()
+        # One bad view must not get through either.
+        poisoned[step.augmentations - 1] = float("nan")
+        whole = step.clipped_sum(poisoned, y)
+    else:
+        with _distorted(step, x[0], float("nan")):
+            whole = step.clipped_sum(x, y)
+    moved = (whole - step.clipped_sum(x[step.augmentations :], y[1:])).norm().item()
     if not moved <= step.max_grad_norm * SENSITIVITY_ROOM:
         raise MechanismError(f"Self-check failed: a record that is not a number moved the clipped sum by {moved:g}.")
 
