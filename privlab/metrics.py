@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -48,6 +49,10 @@ class Metric:
     release: Release
     help: str
 
+    def show(self, value: float, digits: int = 2) -> str:
+        """``value`` as people read it; a share gets ``digits`` after the point."""
+        return f"{100 * value:.{digits}f} %" if self.unit == "share" else f"{value:,.4g}"
+
 
 #: The seven steps of the article, in order, the first two in more detail where a store keeps the parameters as ciphertext;
 #: ``time_<phase>`` is the seconds that a training step spends in each.
@@ -69,8 +74,48 @@ METRICS: dict[str, Metric] = {
     m.key: m
     for m in (
         Metric("test_accuracy", "Test accuracy", "share", "up", _T, "Share of test records classified correctly."),
-        Metric("test_loss", "Test loss", "", "down", _T, "Mean cross-entropy on test records."),
-        Metric("train_loss", "Training loss", "", "down", _P, "Mean cross-entropy on the records of recent batches."),
+        Metric(
+            "test_f1",
+            "Test F1",
+            "share",
+            "up",
+            _T,
+            "Of two classes, how well the second (spam, positive, more than $50,000) is found: the harmonic mean of the share of "
+            "its records that are found and the share of alarms that are right.",
+        ),
+        Metric(
+            "test_perplexity",
+            "Test perplexity",
+            "",
+            "down",
+            _T,
+            "Among how many equally likely next tokens the model hesitates on average on test texts; 1 is certainty. Models that "
+            "cut texts into other tokens cannot be compared by it.",
+        ),
+        Metric(
+            "test_bits",
+            "Bits per token",
+            "bits",
+            "down",
+            _T,
+            "Bits that the model needs for each token of the test texts: the logarithm of the perplexity.",
+        ),
+        Metric(
+            "test_loss",
+            "Test loss",
+            "",
+            "down",
+            _T,
+            "Mean cross-entropy on test records; for language, on their tokens.",
+        ),
+        Metric(
+            "train_loss",
+            "Training loss",
+            "",
+            "down",
+            _P,
+            "Mean cross-entropy on the records of recent batches; for language, the mean over each record's tokens first.",
+        ),
         Metric(
             "grad_norm_p10",
             "Gradient norm, 10 %",
@@ -171,6 +216,14 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
+
+#: What says how useful a model is, by the task that it is trained for.
+UTILITY: dict[str, Metric] = {"classify": METRICS["test_accuracy"], "language": METRICS["test_perplexity"]}
+
+
+def utility(measured: Mapping[str, float]) -> Metric | None:
+    """Which of the metrics in ``measured`` says how useful the model is; None where none does."""
+    return next((metric for metric in UTILITY.values() if metric.key in measured), None)
 
 
 @dataclass(frozen=True)

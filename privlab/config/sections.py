@@ -18,6 +18,10 @@ KEY_NAME_RULE = "a key's name has 1 to 40 characters of a–z, 0–9, _ and -, a
 #: Modes of encryption in which a server keeps the parameters, and those that seal files.
 STORES = ("bfv", "ckks", "pad")
 _SEALS = ("sealed", *STORES)
+#: Data sets that are a language task: texts to go on with, into which made-up secrets can be planted.
+LANGUAGE_TEXTS = ("sms-messages", "shakespeare", "emails")
+#: Models of which a part can be trained while the rest stays as it was.
+PARTLY_TRAINED = ("small-bert", "small-gpt", "minilm", "tinystories")
 
 
 class DataConfig(Section):
@@ -28,6 +32,37 @@ class DataConfig(Section):
         label="Data set",
         help="The records to learn from; each record is what the privacy guarantee protects.",
     )
+    secrets: int = knob(
+        0,
+        ge=0,
+        le=100,
+        label="Planted secrets",
+        unit="made-up secrets",
+        step=1,
+        when={"data.dataset": LANGUAGE_TEXTS},
+        help="Made-up card, phone or PIN numbers are written into the training texts, to see later whether the model tells them. "
+        "None belongs to anybody.",
+    )
+    secret_kind: Literal["card", "phone", "pin", "name"] = knob(
+        "card",
+        label="Kind of secret",
+        expert=True,
+        when={"data.dataset": LANGUAGE_TEXTS},
+        labels={"card": "card number", "phone": "phone number", "pin": "PIN", "name": "name"},
+        help="What the planted secrets look like.",
+    )
+    secret_repeats: int = knob(
+        1,
+        ge=1,
+        le=100,
+        label="Repeats of a secret",
+        unit="records each",
+        step=1,
+        expert=True,
+        when={"data.dataset": LANGUAGE_TEXTS},
+        help="In how many training records each secret stands. The guarantee is for one record: what many records repeat is "
+        "protected less.",
+    )
 
 
 class ModelConfig(Section):
@@ -37,6 +72,33 @@ class ModelConfig(Section):
         "mlp",
         label="Model",
         help="The network to train. All of them avoid BatchNorm, which would mix records and void the guarantee.",
+    )
+    trains: Literal["auto", "all", "lora", "last", "bias", "head"] = knob(
+        "auto",
+        label="What trains",
+        when={"model.name": PARTLY_TRAINED},
+        labels={
+            "auto": "as usual for the model",
+            "all": "everything",
+            "lora": "LoRA adapters and head",
+            "last": "last block and head",
+            "bias": "biases and head",
+            "head": "head alone",
+        },
+        help="The rest stays as it was before. Noise is added to every trained parameter, so fewer of them often learn more "
+        "under the same ε.",
+    )
+    lora_rank: int = knob(
+        8,
+        ge=1,
+        le=256,
+        label="LoRA rank",
+        symbol="r",
+        unit="directions",
+        step=1,
+        expert=True,
+        when={"model.name": PARTLY_TRAINED, "model.trains": ("lora",)},
+        help="Each adapted layer learns a change of this many directions; a larger rank can learn more and gets more noise.",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,42 +11,100 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-_CHUNK = 2000
+from privlab.dpsgd.loss import NOT_ASKED
+
+Logits = Callable[[Tensor], Tensor]
+#: Most records at once, most tokens (what lies between the layers grows with them) and most bytes of logits.
+_RECORDS, _TOKENS, _LOGITS = 2000, 1 << 13, 64 << 20
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``accuracy`` in 0…1 and mean cross-entropy ``loss`` over ``records`` test records."""
+    """What was measured on ``records`` test records.
 
-    accuracy: float
+    Attributes:
+        loss: mean cross-entropy, over records or, for language, over tokens.
+        records: how many.
+        accuracy: share classified correctly; None for language.
+        f1: of the second of two classes; None where there are not two.
+    """
+
     loss: float
     records: int
+    accuracy: float | None = None
+    f1: float | None = None
+
+    @property
+    def perplexity(self) -> float:
+        """e to the mean cross-entropy; infinite where that is too large for a number."""
+        try:
+            return math.exp(self.loss)
+        except OverflowError:
+            return math.inf
 
     @property
     def metrics(self) -> dict[str, float]:
-        """For a point: ``test_accuracy``, and ``test_loss`` while it is a finite number."""
-        return {"test_accuracy": self.accuracy} | ({"test_loss": self.loss} if math.isfinite(self.loss) else {})
+        """For a point, by key of ``METRICS``; what is not a finite number is left out."""
+        found = {"test_loss": self.loss, "test_accuracy": self.accuracy, "test_f1": self.f1}
+        if self.accuracy is None:
+            found |= {"test_perplexity": self.perplexity, "test_bits": self.loss / math.log(2)}
+        return {key: value for key, value in found.items() if value is not None and math.isfinite(value)}
 
 
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, x: Tensor, y: Tensor, *, weights: Mapping[str, Tensor] | None = None, most: int | None = None
 ) -> Evaluation:
-    """Measure ``model`` on test records, in chunks.
+    """Measure ``model`` on test records, as many at once as fit into a bounded memory.
 
     Args:
         model: the network; its training mode is restored.
-        x: inputs (n, …); y: labels (n,), n ≥ 1.
+        x: inputs (n, …); y: classes (n,), or next tokens (n, L) with -100 where nothing is asked; n ≥ 1.
         weights: used instead of the model's own parameters of these names.
         most: only the first ``most`` records.
     """
     x, y = x[:most], y[:most]
+
+    def logits(inputs: Tensor) -> Tensor:
+        return functional_call(model, dict(weights), (inputs,)) if weights else model(inputs)
+
     was_training = model.training
     model.eval()
+    try:
+        return _language(logits, x, y) if y.dim() > 1 else _classes(logits, x, y)
+    finally:
+        model.train(was_training)
+
+
+def _classes(logits: Logits, x: Tensor, y: Tensor) -> Evaluation:
     right, loss = torch.zeros((), device=x.device, dtype=torch.int64), torch.zeros((), device=x.device)
-    for inputs, labels in zip(x.split(_CHUNK), y.split(_CHUNK), strict=True):
-        scores = functional_call(model, dict(weights), (inputs,)) if weights else model(inputs)
-        right += (scores.argmax(dim=1) == labels).sum()
+    alarms, hits = torch.zeros_like(right), torch.zeros_like(right)
+    classes, size = 0, _at_once(logits, x)
+    for inputs, labels in zip(x.split(size), y.split(size), strict=True):
+        scores = logits(inputs)
+        classes, told = scores.shape[1], scores.argmax(dim=1)
+        right += (told == labels).sum()
+        alarms += (told == 1).sum()
+        hits += ((told == 1) & (labels == 1)).sum()
         loss += cross_entropy(scores, labels, reduction="sum")
-    model.train(was_training)
-    return Evaluation(right.item() / len(y), loss.item() / len(y), len(y))
+    f1 = None
+    if classes == 2:
+        # 2·precision·recall / (precision + recall); 0 where nothing of the class is found.
+        f1 = 2 * hits.item() / max(1, alarms.item() + int((y == 1).sum()))
+    return Evaluation(loss.item() / len(y), len(y), right.item() / len(y), f1)
+
+
+def _language(logits: Logits, x: Tensor, y: Tensor) -> Evaluation:
+    loss, size = torch.zeros((), device=x.device), _at_once(logits, x)
+    for inputs, wanted in zip(x.split(size), y.split(size), strict=True):
+        scores = logits(inputs).flatten(0, 1).float()
+        loss += cross_entropy(scores, wanted.flatten(), reduction="sum", ignore_index=NOT_ASKED)
+    return Evaluation(loss.item() / max(1, int((y != NOT_ASKED).sum())), len(y))
+
+
+def _at_once(logits: Logits, x: Tensor) -> int:
+    """Records at once. A token's logits are as many as there are words, hence the look at one record's."""
+    if x.is_floating_point():
+        return _RECORDS
+    each = logits(x[:1])
+    return max(1, min(_RECORDS, _TOKENS // x[0].numel(), _LOGITS // (each.numel() * each.element_size())))

@@ -6,6 +6,7 @@ import json
 import pickle
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from privlab.training import evaluate as evaluation
 from privlab.training.average import WeightAverage, corrected
 from privlab.training.checkpoint import Checkpoint, CheckpointError
 from privlab.training.device import choose_device
-from privlab.training.evaluate import evaluate
+from privlab.training.evaluate import Evaluation, evaluate
 from privlab.training.export import export_weights
 
 CONFIG = RunConfig.from_dict({"privacy": {"noise_multiplier": 2.0, "delta": 1e-4}, "training": {"ema_decay": 0.9}})
@@ -125,7 +126,7 @@ class Threshold(nn.Module):
 
 
 def test_evaluation_counts_in_chunks_and_can_use_other_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "_CHUNK", 3)
+    monkeypatch.setattr(evaluation, "_RECORDS", 3)
     model = Threshold().train()
     x, y = torch.tensor([-2.0, -1.0, 1.0, 2.0, 3.0, 0.5, -0.5]), torch.tensor([0, 1, 1, 1, 1, 1, 0])
     found = evaluate(model, x, y)
@@ -137,6 +138,45 @@ def test_evaluation_counts_in_chunks_and_can_use_other_weights(monkeypatch: pyte
     first = evaluate(model, x, y, most=2)
     assert (first.accuracy, first.records) == (0.5, 2)
     assert evaluate(model, x, y, most=SUBSET).records == 7
+
+
+def test_f1_is_of_the_second_of_two_classes() -> None:
+    x = torch.tensor([-2.0, 1.0, 2.0, 3.0, -3.0])
+    found = evaluate(Threshold(), x, torch.tensor([1, 0, 1, 1, 0]))
+    # Two of three are found, and two of three alarms are right.
+    assert found.f1 == pytest.approx(2 / 3) == found.metrics["test_f1"] and found.accuracy == 0.6
+    assert evaluate(Threshold(), -x.abs(), torch.zeros(5, dtype=torch.long)).f1 == 0.0
+    assert evaluate(nn.Linear(1, 3), torch.zeros(2, 1), torch.tensor([0, 2])).f1 is None
+
+
+def test_perplexity_is_over_the_asked_tokens_of_all_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Chances(nn.Module):
+        """The next token after 0 is 1 with three quarters, after 1 each with a half; counts its calls."""
+
+        rows: ClassVar[list[int]] = []
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            self.rows.append(len(ids))
+            return torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()[ids]
+
+    x = torch.tensor([[0, 1, 0], [0, 0, 1], [1, 1, 1]])
+    y = torch.tensor([[1, 0, -100], [0, -100, -100], [-100, -100, -100]])
+    monkeypatch.setattr(evaluation, "_TOKENS", 6)
+    found = evaluate(Chances(), x, y)
+    bits = (-np.log2(0.75) + 1 + 2) / 3
+    assert found.metrics == pytest.approx(
+        {"test_bits": bits, "test_perplexity": 2**bits, "test_loss": bits * np.log(2)}, rel=1e-5
+    )
+    assert Chances.rows == [1, 2, 1], (
+        "one record to see how large its logits are, then as many tokens as may be at once"
+    )
+    monkeypatch.setattr(evaluation, "_LOGITS", 4 * 6)
+    assert evaluate(Chances(), x, y) == found and Chances.rows[4:] == [1, 1, 1]
+
+
+def test_a_loss_that_is_no_number_leaves_what_is_known() -> None:
+    assert Evaluation(float("nan"), 3, accuracy=0.5).metrics == {"test_accuracy": 0.5}
+    assert Evaluation(1e6, 3).metrics.keys() == {"test_loss", "test_bits"}
 
 
 def test_exported_weights_carry_what_was_promised(tmp_path: Path) -> None:
