@@ -47,7 +47,7 @@ def page() -> None:
         live_panel(
             "lab-live",
             runs=labels.live_runs(shown),
-            panels=lab_panels(),
+            panels=lab_panels(labels.tasks(shown, values["data.dataset"])),
             tiles=TILES,
             marks=labels.published(shown, values["data.dataset"]),
             height=450,

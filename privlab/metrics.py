@@ -221,9 +221,10 @@ METRICS: dict[str, Metric] = {
 UTILITY: dict[str, Metric] = {"classify": METRICS["test_accuracy"], "language": METRICS["test_perplexity"]}
 
 
-def utility(measured: Mapping[str, float]) -> Metric | None:
-    """Which of the metrics in ``measured`` says how useful the model is; None where none does."""
-    return next((metric for metric in UTILITY.values() if metric.key in measured), None)
+def reached(measured: Mapping[str, float]) -> str:
+    """How useful a model is, in words: ``test accuracy 97.10 %, test F1 93.00 %`` or ``test perplexity 8.25``; else empty."""
+    keys = ("test_accuracy", "test_f1", "test_perplexity")
+    return ", ".join(f"t{METRICS[key].label[1:]} {METRICS[key].show(measured[key])}" for key in keys if key in measured)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ def overlay_figure(
             title=heading(told.label, [told.release]),
             xaxis={**x_axis(x, log and x == "epsilon"), "zeroline": False, "automargin": True},
             yaxis={
-                "title": {"text": told.label},
+                "title": {"text": f"{told.label} (lower is better)" if told.better == "down" else told.label},
+                "type": "log" if metric == "test_perplexity" else "linear",
                 "tickformat": ".3~p" if percent else "~g",
                 "zeroline": False,
                 "automargin": True,

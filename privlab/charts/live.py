@@ -112,7 +112,9 @@ class Tile:
 
 TILES: tuple[Tile, ...] = (
     Tile("epsilon", "ε spent", Release.RELEASED, "Privacy spent so far, and the share of the run's target."),
-    Tile("accuracy", "Accuracy", Release.TEST_DATA, METRICS["test_accuracy"].help),
+    Tile(
+        "accuracy", "Accuracy", Release.TEST_DATA, f"{METRICS['test_accuracy'].help} For language: the test perplexity."
+    ),
     Tile("speed", "Steps per second", Release.OPERATIONAL, METRICS["steps_per_second"].help),
     Tile("time_left", "Time left", Release.OPERATIONAL, "Steps left at the pace of the last points."),
     Tile("clipped", "Clipped share", Release.PRIVATE, METRICS["clipped_share"].help),
@@ -174,28 +176,53 @@ _ACCURACY = Panel(
     marks=True,
     help="Share of public test records that the released model classifies correctly, against the privacy it cost.",
 )
+_PERPLEXITY = Panel(
+    "perplexity",
+    "Test perplexity",
+    ("test_perplexity",),
+    y_title="Test perplexity (lower is better)",
+    log_y=True,
+    help=f"{METRICS['test_perplexity'].help} Against the privacy that the model cost.",
+)
+_F1 = Panel("f1", "Test F1", ("test_f1",), y_title="F1 of the second class", percent=True, help=METRICS["test_f1"].help)
+
+#: How useful a model is, by the task that it is trained for.
+_UTILITY: dict[str, Panel] = {"classify": _ACCURACY, "language": _PERPLEXITY}
 
 
-def lab_panels() -> tuple[Panel, ...]:
-    """The Lab page: one chart, accuracy against ε."""
-    return (replace(_ACCURACY, level=True),)
+def _by_task(tasks: Iterable[str]) -> list[Panel]:
+    wanted = set(tasks) or {"classify"}
+    return [replace(panel, level=True) for task, panel in _UTILITY.items() if task in wanted]
 
 
-def compare_panels() -> tuple[Panel, ...]:
-    """The Compare page: one chart, the chosen runs over each other."""
-    return (replace(_ACCURACY, key="compare", level=True),)
+def lab_panels(tasks: Iterable[str] = ()) -> tuple[Panel, ...]:
+    """The Lab page: accuracy against ε, or perplexity where language is learnt.
+
+    Args:
+        tasks: of the runs that are shown, ``classify`` or ``language``; a chart for each, and accuracy for none.
+    """
+    return tuple(_by_task(tasks))
 
 
-def run_panels(plan: _Plan) -> tuple[Panel, ...]:
+def compare_panels(tasks: Iterable[str] = ()) -> tuple[Panel, ...]:
+    """The Compare page: the chosen runs over each other, in a chart for each of their tasks."""
+    first, *others = _by_task(tasks)
+    return replace(first, key="compare"), *others
+
+
+def run_panels(plan: _Plan, task: str = "classify", two_classes: bool = False) -> tuple[Panel, ...]:
     """The Run page: every measured side of one run.
 
     Args:
         plan: the run's plan; C becomes a line through the gradient norms, B one through the drawn batch sizes.
+        task: that the model is trained for, ``classify`` or ``language``.
+        two_classes: also show F1.
     """
     bound = plan.max_grad_norm
     clipping = (Level(bound, f"C = {bound:g}"),) if bound else ()
     return (
-        _ACCURACY,
+        _UTILITY[task],
+        *((_F1,) if two_classes else ()),
         Panel("loss", "Loss", ("test_loss", "train_loss"), y_title="Mean cross-entropy", help="Lower is better."),
         Panel(
             "norms",

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from privlab.metrics import Point
+from privlab.metrics import Point, reached
 from privlab.preflight import Preflight
 from privlab.runs.record import Run
 
@@ -57,7 +57,7 @@ class Bar:
     def __call__(self, item: Point | Event) -> None:
         if isinstance(item, Point):
             spent = "∞" if item.epsilon is None else f"{item.epsilon:.3f}"
-            self._bar.set_postfix_str(f"ε {spent}, accuracy {100 * item.metrics['test_accuracy']:.2f} %", refresh=False)
+            self._bar.set_postfix_str(f"ε {spent}, {reached(item.metrics)}".rstrip(", "), refresh=False)
             self._bar.update(item.step - self._bar.n)
         elif item.kind != "started":
             self._bar.write(item.message)
@@ -65,9 +65,8 @@ class Bar:
 
 def summary(run: Run) -> str:
     spent = "∞ (no guarantee)" if run.epsilon is None else f"{run.epsilon:.4g} at δ = {run.plan.delta:g}"
-    accuracy = run.metrics.get("test_accuracy")
-    reached = f"test accuracy {100 * accuracy:.2f} %, " if accuracy is not None else ""
-    return f"{run.id} {run.status}: {reached}ε = {spent}, {run.seconds:.1f} s"
+    found = f"{result}, " if (result := reached(run.metrics)) else ""
+    return f"{run.id} {run.status}: {found}ε = {spent}, {run.seconds:.1f} s"
 
 
 def point_record(point: Point) -> dict[str, Any]:

@@ -64,6 +64,11 @@ class DataConfig(Section):
         "protected less.",
     )
 
+    @property
+    def task(self) -> Literal["classify", "language"]:
+        """What a model learns from these records: their class, or to go on with texts."""
+        return "language" if self.dataset in LANGUAGE_TEXTS else "classify"
+
 
 class ModelConfig(Section):
     """Which network is trained."""

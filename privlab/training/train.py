@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from privlab.config import RunConfig
 from privlab.data.load import load
-from privlab.metrics import Point
+from privlab.metrics import Point, reached
 from privlab.models.features import prepare
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon_curve
@@ -190,10 +190,10 @@ def _ended(wish: str | None, step: int, plan: PrivacyPlan, point: Point | None) 
     if wish:
         kind, word = {"pause": ("paused", "Paused"), "stop": ("stopped", "Stopped")}[wish]
         return Event(kind, f"{word} after {where}.", data)
-    accuracy = f"; test accuracy {100 * data['test_accuracy']:.2f} %" if "test_accuracy" in data else ""
+    result = f"; {words}" if point and (words := reached(point.metrics)) else ""
     if plan.planned_steps and plan.steps < plan.planned_steps:
         where += f", at its limit: one more of the {plan.planned_steps} planned would pass ε = {plan.epsilon_limit:g}"
-    return Event("finished", f"Finished after {where}{accuracy}.", data)
+    return Event("finished", f"Finished after {where}{result}.", data)
 
 
 def _evaluated(trainer: Trainer, last: bool) -> dict[str, float]:

@@ -10,7 +10,7 @@ import streamlit as st
 from privlab.charts.compare import Curve, overlay_figure
 from privlab.charts.live import compare_panels, settings_line
 from privlab.data.catalogue import DATASETS
-from privlab.metrics import Point
+from privlab.metrics import METRICS, UTILITY, Point
 from privlab.models.catalogue import MODELS
 from privlab.reports import points_csv, points_json
 from privlab.runs.record import Run, Status
@@ -23,6 +23,8 @@ from privlab.ui.theme import STATUS_WORDS
 _EVERY = "all"
 #: The table draws at most this many runs; filters reach the others.
 _ROWS = 500
+#: What says how useful a model is.
+_RESULTS = ("test_accuracy", "test_f1", "test_perplexity")
 
 
 def table(runs: Sequence[Run], named: Sequence[str]) -> list[str]:
@@ -44,6 +46,8 @@ def table(runs: Sequence[Run], named: Sequence[str]) -> list[str]:
         selection_default={"selection": {"rows": places}},
         column_config={
             "Test accuracy": st.column_config.NumberColumn(format="percent"),
+            "Test F1": st.column_config.NumberColumn(format="percent", help=METRICS["test_f1"].help),
+            "Test perplexity": st.column_config.NumberColumn(format="%.2f", help=METRICS["test_perplexity"].help),
             "ε": st.column_config.NumberColumn(format="%.3f", help="Spent so far; – means ∞ or nothing yet."),
             "Launched": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
@@ -87,7 +91,7 @@ def _frame(runs: Sequence[Run]) -> pd.DataFrame:
         {
             "Name": [run.name or run.id for run in runs],
             "Status": [labels.state(run) for run in runs],
-            "Test accuracy": [run.metrics.get("test_accuracy") for run in runs],
+            **_measured(runs),
             "ε": [run.epsilon for run in runs],
             "δ": [f"{run.plan.delta:g}" for run in runs],
             "σ": [run.plan.noise_multiplier for run in runs],
@@ -102,6 +106,12 @@ def _frame(runs: Sequence[Run]) -> pd.DataFrame:
     )
 
 
+def _measured(runs: Sequence[Run]) -> dict[str, list[float | None]]:
+    """A column for each way to say how useful a model is that some run has been measured by; accuracy always."""
+    keys = [key for key in _RESULTS if key == "test_accuracy" or any(key in run.metrics for run in runs)]
+    return {METRICS[key].label: [run.metrics.get(key) for run in runs] for key in keys}
+
+
 def _zone() -> str:
     return st.context.timezone or "UTC"
 
@@ -113,8 +123,8 @@ def _oldest_first(runs: Sequence[Run]) -> list[Run]:
 def overlay(runs: Sequence[Run]) -> None:
     """The curves of ``runs`` over each other, live where they still train."""
     runs = _oldest_first(runs)
-    marks = labels.published(runs)
-    live_panel("compare-live", runs=labels.live_runs(runs, equal=True), panels=compare_panels(), marks=marks)
+    marks, tasks = labels.published(runs), labels.tasks(runs, "")
+    live_panel("compare-live", runs=labels.live_runs(runs, equal=True), panels=compare_panels(tasks), marks=marks)
 
     def page() -> str:
         called, looks = labels.names(runs), labels.looks(runs)
@@ -122,7 +132,8 @@ def overlay(runs: Sequence[Run]) -> None:
             Curve(run.id, called[run.id], store().columns(run.id), settings_line(run.plan), looks[run.id])
             for run in runs
         ]
-        return overlay_figure(curves, marks).to_html(include_plotlyjs=True, full_html=True)
+        metric = UTILITY["language" if tasks == {"language"} else "classify"].key
+        return overlay_figure(curves, marks, metric=metric).to_html(include_plotlyjs=True, full_html=True)
 
     st.download_button(
         "Chart, HTML (works offline)", page, file_name="privlab-compare.html", mime="text/html", on_click="ignore",

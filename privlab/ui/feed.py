@@ -40,6 +40,7 @@ def describe(run: Run) -> dict[str, Any]:
     return {
         "name": run.name or run.id,
         "status": "deleted" if run.deleted is not None else run.status.value,
+        "task": run.config.data.task,
         "step": run.step,
         "steps": run.steps,
         "epsilon": run.epsilon,

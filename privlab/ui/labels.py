@@ -9,7 +9,9 @@ from dataclasses import asdict, replace
 
 from privlab.charts.live import Mark, reference_marks
 from privlab.charts.style import Style, style
+from privlab.config import DataConfig
 from privlab.data.references import references
+from privlab.metrics import UTILITY
 from privlab.runs.record import Run
 from privlab.ui.access import store
 from privlab.ui.live import LiveRun, live_run
@@ -66,6 +68,19 @@ def published(runs: Sequence[Run], otherwise: str | None = None) -> tuple[Mark, 
     datasets = {run.config.data.dataset for run in runs} or {otherwise}
     dataset = datasets.pop()
     return reference_marks(references(dataset)) if dataset and not datasets else ()
+
+
+def tasks(runs: Sequence[Run], otherwise: str) -> set[str]:
+    """What the models of ``runs`` learn; without runs, what one of data set ``otherwise`` would."""
+    return {run.config.data.task for run in runs} or {DataConfig(dataset=otherwise).task}
+
+
+def result(run: Run) -> tuple[str, str]:
+    """How useful the model is, for example ``("accuracy", "97.1 %")`` or ``("perplexity", "8.25")``; a dash before the first
+    point."""
+    metric = UTILITY[run.config.data.task]
+    value = run.metrics.get(metric.key)
+    return metric.label.removeprefix("Test ").lower(), "–" if value is None else metric.show(value, 1)
 
 
 def state(run: Run) -> str:

@@ -74,8 +74,8 @@ def _result(run: Run) -> str:
         return f"step {run.step:,} of {run.steps:,}"
     if not run.status.is_over:
         return f"{run.steps:,} steps planned"
-    accuracy = labels.percent(run.metrics.get("test_accuracy"))
-    return f"accuracy **{accuracy}** at ε = **{labels.epsilon(run)}**"
+    what, value = labels.result(run)
+    return f"{what} **{value}** at ε = **{labels.epsilon(run)}**"
 
 
 def _set_at_once() -> None:

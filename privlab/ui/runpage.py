@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from privlab.charts.live import TILES, run_panels
+from privlab.data.catalogue import DATASETS
 from privlab.metrics import METRICS, PHASES
 from privlab.reports import bundle, claim_json, claim_markdown, points_csv, points_json, settings_toml
 from privlab.runs.files import weights_path
@@ -75,12 +76,17 @@ def charts(run: Run) -> None:
     live_panel(
         f"run-live-{run.id}",
         runs=labels.live_runs([run]),
-        panels=run_panels(run.plan),
+        panels=run_panels(run.plan, run.config.data.task, _two_classes(run)),
         tiles=TILES,
         marks=labels.published([run]),
         empty="Nothing is measured yet: the first point appears when the run has trained a step.",
         rerun_on_status=True,
     )
+
+
+def _two_classes(run: Run) -> bool:
+    facts = DATASETS.get(run.config.data.dataset)
+    return facts is not None and facts.classes == 2
 
 
 def _following(run: Run) -> Callable:

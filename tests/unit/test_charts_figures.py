@@ -71,6 +71,25 @@ def test_a_run_is_shown_from_every_measured_side():
     assert {panel.key: panel for panel in run_panels(BARE)}["norms"].levels == ()
 
 
+def test_language_is_shown_by_its_perplexity_which_goes_down():
+    (panel,) = lab_panels(["language", "language"])
+    assert panel.metrics == ("test_perplexity",) and "lower is better" in panel.y_title and panel.log_y and panel.level
+    assert not panel.percent and not panel.marks
+    assert [panel.key for panel in lab_panels(["language", "classify"])] == ["accuracy", "perplexity"]
+    assert [panel.key for panel in compare_panels(["language", "classify"])] == ["compare", "perplexity"]
+    assert compare_panels(["language"])[0].metrics == ("test_perplexity",)
+    assert run_panels(PLAN, "language")[0].metrics == ("test_perplexity",)
+    assert [panel.key for panel in run_panels(PLAN, two_classes=True)][:2] == ["accuracy", "f1"]
+
+
+def test_a_figure_of_perplexity_says_its_direction():
+    told = curve("a")
+    told.columns["test_perplexity"] = 10 / told.columns["step"]
+    figure = overlay_figure([told], metric="test_perplexity")
+    assert figure.layout.yaxis.title.text == "Test perplexity (lower is better)" and figure.layout.yaxis.type == "log"
+    np.testing.assert_allclose(figure.data[0].y, told.columns["test_perplexity"])
+
+
 @pytest.mark.parametrize(
     ("changes", "named"), [({"metrics": ("nope",)}, "nope"), ({"metrics": ()}, "metrics"), ({"x": "time"}, "time")]
 )

@@ -199,11 +199,12 @@ export function tooltip(info, index) {
   const row = info.kind === "level-run" ? data.length - 1 : info.rows ? info.rows[index] : index;
   const at = (name) => data.column(name)?.[row] ?? NaN;
   const show = (value) => (info.share ? format.share(value) : format.number(value));
-  const accuracy = info.metric.key === "test_accuracy" ? "" : ` · accuracy ${format.share(at("test_accuracy"))}`;
+  const [accuracy, perplexity] = [at("test_accuracy"), at("test_perplexity")];
+  const useful = Number.isFinite(perplexity) ? ["test_perplexity", `perplexity ${format.number(perplexity)}`] : ["test_accuracy", `accuracy ${format.share(accuracy)}`];
   return [
     info.run.label,
     `${info.metric.label}: ${show(at(info.metric.key))}`,
-    `ε = ${format.epsilon(at("epsilon"))}${accuracy}`,
+    `ε = ${format.epsilon(at("epsilon"))}${info.metric.key === useful[0] ? "" : ` · ${useful[1]}`}`,
     `step ${format.whole(at("step"))} · epoch ${format.number(at("epoch"))} · ${format.duration(at("seconds"))}`,
     info.run.settings,
   ].filter(Boolean);

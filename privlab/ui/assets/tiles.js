@@ -26,7 +26,8 @@ export function focused(runs) {
   return last((s) => s === "running") ?? last((s) => s && !isOver(s)) ?? active.at(-1) ?? runs.at(-1) ?? null;
 }
 
-// kind → (data, state) → { value, sub, part, release }: `part` 0…1 fills the bar, `release` replaces the tile's own.
+// kind → (data, state) → { value, sub, part, release, label }: `part` 0…1 fills the bar, `release` and `label` replace the
+// tile's own.
 const KINDS = {
   epsilon(data, state) {
     if (state.private === false) return { value: "∞", sub: "no guarantee", release: "not private" };
@@ -37,7 +38,10 @@ const KINDS = {
     return { value: format.epsilon(spent), sub: `of ${format.number(state.target)}${end}`, part: spent / state.target };
   },
   accuracy(data) {
-    return { value: format.share(data.last("test_accuracy")), sub: data.length ? `at step ${format.whole(data.lastStep)}` : "" };
+    const where = data.length ? `at step ${format.whole(data.lastStep)}` : "";
+    if (state.task === "language") return { label: "Perplexity", value: format.number(data.last("test_perplexity")), sub: where };
+    const f1 = data.has("test_f1") ? ` · F1 ${format.share(data.last("test_f1"))}` : "";
+    return { value: format.share(data.last("test_accuracy")), sub: where + f1 };
   },
   speed(data, state) {
     return { value: format.number(data.last("steps_per_second")), sub: state.steps ? `step ${format.whole(state.step)} of ${format.whole(state.steps)}` : "" };
@@ -53,7 +57,7 @@ const KINDS = {
 };
 
 // Metrics that the tiles read.
-export const TILE_METRICS = ["test_accuracy", "clipped_share", "steps_per_second"];
+export const TILE_METRICS = ["test_accuracy", "test_f1", "test_perplexity", "clipped_share", "steps_per_second"];
 
 export class Tiles {
   // `notes` is what else is to be said; it stands beside the run's name.
@@ -70,8 +74,10 @@ export class Tiles {
       parts.bar = el("div", { class: "privlab-bar", "aria-hidden": "true" }, parts.fill);
       parts.own = tile.release;
       parts.release = el("div", { class: "privlab-release", title: tile.about }, tile.release);
+      parts.called = tile.label;
+      parts.label = el("div", { class: "privlab-label" }, tile.label);
       parts.node = el("div", { class: "privlab-tile", title: tile.help },
-        el("div", { class: "privlab-label" }, tile.label), parts.value, parts.sub, parts.bar, parts.release);
+        parts.label, parts.value, parts.sub, parts.bar, parts.release);
       return parts;
     });
     this.node = el("section", { class: "privlab-tiles-box", "aria-label": "Live numbers" },
@@ -84,10 +90,11 @@ export class Tiles {
     this.swatch.style.background = run ? run.colour : "transparent";
     for (const part of this.parts) {
       const state = run?.data.state;
-      const { value = "–", sub = "", part: share, release } = state ? KINDS[part.kind](run.data, state) : {};
+      const { value = "–", sub = "", part: share, release, label } = state ? KINDS[part.kind](run.data, state) : {};
       say(part.value, value);
       say(part.sub, sub);
       say(part.release, release ?? part.own);
+      say(part.label, label ?? part.called);
       part.bar.style.visibility = share === undefined ? "hidden" : "visible";
       part.fill.style.width = `${100 * Math.min(1, Math.max(0, share || 0))}%`;
     }
