@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 
 import safetensors.torch
 import torch
-from torch.nn.functional import cross_entropy
 
 from privlab.config import RunConfig
 from privlab.data.load import load
+from privlab.dpsgd.loss import record_losses
 from privlab.models.build import build
 from privlab.models.features import prepare
+from privlab.training.weights import load_trained
 
 #: Quantile of the Kolmogorov–Smirnov distribution at 95 %: two samples of one distribution differ by less in 95 of 100 cases,
 #: times √((n + m) / nm) (Smirnov 1948).
@@ -52,7 +53,7 @@ def ask_model(config: RunConfig, weights: bytes) -> Attack:
     """
     dataset = prepare(load(config.data.dataset), config.model.name, lambda *_: None)
     model = build(config.model.name, dataset.facts, config.training.seed).eval()
-    model.load_state_dict(safetensors.torch.load(weights))
+    load_trained(model, safetensors.torch.load(weights))
     seen = _losses(model, dataset.train_x[:_MOST], dataset.train_y[:_MOST])
     unseen = _losses(model, dataset.test_x[:_MOST], dataset.test_y[:_MOST])
     thresholds = torch.cat([seen, unseen]).unique()
@@ -66,9 +67,7 @@ def ask_model(config: RunConfig, weights: bytes) -> Attack:
 
 @torch.inference_mode()
 def _losses(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    losses = torch.cat(
-        [cross_entropy(model(a), b, reduction="none") for a, b in zip(x.split(500), y.split(500), strict=True)]
-    )
+    losses = torch.cat([record_losses(model(a), b) for a, b in zip(x.split(500), y.split(500), strict=True)])
     return losses.nan_to_num(nan=torch.inf)
 
 

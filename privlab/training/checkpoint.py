@@ -42,7 +42,8 @@ class Checkpoint:
         config, plan: what the run was started with.
         step: logical batches done.
         seconds: training and evaluation time so far.
-        parameters: the model's state by name.
+        parameters: what the run changes of the model, by name (:func:`privlab.training.weights.trained_state`); of older versions
+            all that the model has.
         optimizer: the optimiser's tensors by parameter name, then by key (``momentum_buffer`` …).
         average: running sums of the weight average by parameter name; empty if off.
         clip: C of the step to come, where it is learnt (a released number); None elsewhere.
@@ -143,6 +144,14 @@ class Checkpoint:
         for path, old, new in (
             ("data.dataset", self.config.data.dataset, config.data.dataset),
             ("model.name", self.config.model.name, config.model.name),
+            *(
+                (f"model.{key}", getattr(self.config.model, key), getattr(config.model, key))
+                for key in ("trains", "lora_rank")
+            ),
+            *(
+                (f"data.{key}", getattr(self.config.data, key), getattr(config.data, key))
+                for key in ("secrets", "secret_kind", "secret_repeats")
+            ),
             ("privacy.randomness", self.config.privacy.randomness, config.privacy.randomness),
             # Each owner keeps a momentum of its own, or the sum has one.
             ("a sum by masks", self.config.encryption.masks, config.encryption.masks),

@@ -28,6 +28,7 @@ from privlab.training.evaluate import Evaluation, evaluate
 from privlab.training.handover import Handover, flat_parameters
 from privlab.training.optimizers import AdamCorrected, optimizer_for
 from privlab.training.owners import OwnersSampler
+from privlab.training.weights import load_trained, trained_state
 
 
 class Trainer:
@@ -204,7 +205,7 @@ class Trainer:
             plan=self.plan,
             step=self.step,
             seconds=seconds,
-            parameters={name: _copy(t) for name, t in self.model.state_dict().items()},
+            parameters={name: _copy(t) for name, t in trained_state(self.model).items()},
             optimizer={name: {key: _copy(t) for key, t in held.items()} for name, held in optimizer.items()},
             average={name: _copy(t) for name, t in self._average.sums.items()} if self._average else {},
             stored=torch.from_numpy(self._handover.stored.copy()) if self._handover else None,
@@ -221,8 +222,8 @@ class Trainer:
         """
         checkpoint.require_continuation(self.config, self.plan)
         try:
-            self.model.load_state_dict(checkpoint.parameters)
-        except RuntimeError as error:
+            load_trained(self.model, checkpoint.parameters)
+        except ValueError as error:
             raise CheckpointError(f"The checkpoint does not fit the model: {error}") from None
         if self._handover:
             self._handover.load_optimizer_state(checkpoint.optimizer)
