@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.training.work import RATE, SIGMA, C, Work
 from privlab.dpsgd.clock import PhaseClock
+from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.noise import noise_source
 from privlab.dpsgd.randomness import coins
 from privlab.dpsgd.sampling import PoissonSampler
@@ -37,6 +38,7 @@ def privlab(
         noise_source("private", "none", 1, device, None),
         work.physical,
         precision=precision,
+        kernels=Kernels(),
     )
     sampler, clock = PoissonSampler(plan.records, plan.sample_rate, coins("private", None)), PhaseClock(device)
 

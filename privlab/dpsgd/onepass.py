@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from privlab.dpsgd.clipping import Clipping, layers
 from privlab.dpsgd.gradients import Chunk, joint, lowered, over_views
 from privlab.dpsgd.guards import refuse_unsupported
-from privlab.dpsgd.layers.kernels import Kernels, using
+from privlab.dpsgd.layers.kernels import FEWEST_RECORDS, TRIAL_RECORDS, Kernels, using
 from privlab.dpsgd.layers.rules import forms, knows, misfit
 from privlab.dpsgd.layers.uses import Shared, Use
+from privlab.dpsgd.layout import settle_layout
 from privlab.dpsgd.loss import record_losses
 from privlab.dpsgd.recording import Recorder
 
@@ -59,6 +60,7 @@ class OnePassGradients:
         self._lengths: list[Tensor] = []
         self._losses = self._norms = torch.empty(0)
         self._dropped = 0
+        self._laid_out = False
 
     @contextmanager
     def bare(self) -> Iterator[Callable[[Tensor], Tensor]]:
@@ -72,6 +74,8 @@ class OnePassGradients:
             MechanismError: a layer does not see one row per record.
         """
         self._recorder.look(x)
+        if not self._laid_out:
+            self._lay_out(x, y)
         self._pass(x, y)
         used = self._norms.isfinite()
         self._dropped = 0 if used.all() else len(used) - int(used.sum())
@@ -80,6 +84,18 @@ class OnePassGradients:
         elif self._dropped:
             # A factor of zero would not do: 0 · NaN is NaN. Leave the record out.
             self._pass(x[used.repeat_interleave(self.views)], y[used])
+
+    def _lay_out(self, x: Tensor, y: Tensor) -> None:
+        """Find the better layout with the first records that come, once there are enough of them."""
+        records = min(len(y), TRIAL_RECORDS)
+
+        def pass_over() -> None:
+            self._pass(x[: records * self.views], y[:records])
+            self.clip()
+
+        if records >= FEWEST_RECORDS and self._kernels.measured:
+            settle_layout(self.module, x.shape[1:], self._kernels, pass_over)
+            self._laid_out = True
 
     def _pass(self, x: Tensor, y: Tensor) -> None:
         n = len(y)

@@ -25,8 +25,9 @@ _BLOCK_BYTES_ELSEWHERE = 256 << 20
 class Convolved(Use):
     """The gradient of a kernel: Σₜ gₜᵀ·aₜ, where aₜ is what the kernel sees at place t, and gₜ the gradient there.
 
-    Two ways to the lengths: ``formed`` forms and keeps each record's gradient, ``grams`` sums ⟨aₛ, aₜ⟩⟨gₛ, gₜ⟩ over pairs of
-    places, which is less where places are few and the kernel is large.
+    Three ways to the lengths: ``formed`` forms and keeps each record's gradient, ``grouped`` leaves that to the library's
+    convolution with a group for each record (Rochette, Manoel and Tramel 2019, arXiv:1912.06015), ``grams`` sums
+    ⟨aₛ, aₜ⟩⟨gₛ, gₜ⟩ over pairs of places, which is less where places are few and the kernel is large.
 
     Args:
         came: what went in, (n·K, channels, *places).
@@ -50,19 +51,22 @@ class Convolved(Use):
     def lengths(self) -> Tensor:
         if self._way is None:
             ways = quicker(self._places, self._columns, self._rows)
+            if self._can_be_grouped():
+                ways = [*ways, "grouped"]
             self._way = choose(self._signature(), self._came.device, ways, self._n, self._trial)
-        return self._lengths_by_grams() if self._way == "grams" else self._form()
+        return {"grams": self._lengths_by_grams, "grouped": self._group, "formed": self._form}[self._way]()
 
     def total(self, factors: Tensor) -> Tensor:
         if self._each is not None:
-            return self._arranged((factors @ self._each.flatten(1)).view(self._each.shape[1:]).mT)
+            return self._as_parameter((factors @ self._each.flatten(1)).view(self._each.shape[1:]))
         factors, formed = self._apart(factors)
         return self._weighted(factors) + formed
 
     def each(self) -> Tensor:
         if self._each is None:
+            self._way = "formed"
             self._form()
-        return self._arranged(self._each.mT)
+        return self._as_parameter(self._each)
 
     def some(self, records: Tensor) -> Tensor:
         return self._of(records).each()
@@ -73,6 +77,13 @@ class Convolved(Use):
     def _of(self, records: Tensor | slice, way: str | None = None) -> Convolved:
         came, back = (part.unflatten(0, (self._n, -1))[records].flatten(0, 1) for part in (self._came, self._back))
         return Convolved(self._layer, came, back, len(came) // self._views, way)
+
+    def _as_parameter(self, kept: Tensor) -> Tensor:
+        """What is kept of each record, or a sum of it, in the parameter's shape."""
+        return kept if self._way == "grouped" else self._arranged(kept.mT)
+
+    def _can_be_grouped(self) -> bool:
+        return self._layer.padding_mode == "zeros" and not isinstance(self._layer.padding, str)
 
     def _signature(self) -> str:
         layer = self._layer
@@ -88,6 +99,7 @@ class Convolved(Use):
                     layer.groups,
                     tuple(self._came.shape[1:]),
                     self._views,
+                    "channels last" if self._came.stride(1) == 1 else "channels first",
                 ),
             )
         )
@@ -149,6 +161,30 @@ class Convolved(Use):
             torch.linalg.vector_norm(part.flatten(1), dim=1, out=lengths[some])
         self._each = each
         return lengths
+
+    def _group(self) -> Tensor:
+        """Each record's gradient, kept as (n, *the parameter's shape), and its length."""
+        layer, shape = self._layer, self._layer.weight.shape
+
+        def side_by_side(rows: Tensor) -> Tensor:
+            # (n·K, channels, *places) → (K, n·channels, *places): what is summed over stands first.
+            return rows.unflatten(0, (self._n, -1)).transpose(0, 1).flatten(1, 2)
+
+        _, kernels, _ = torch.ops.aten.convolution_backward(
+            side_by_side(self._back),
+            side_by_side(self._came),
+            layer.weight.new_empty(self._n * shape[0], *shape[1:]),  # only its shape is looked at
+            None,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            False,
+            [0] * len(self._kernel),
+            self._n * self._groups,
+            [False, True, False],
+        )
+        self._each = kernels.view(self._n, *shape)
+        return torch.linalg.vector_norm(self._each.flatten(1), dim=1)
 
     def _lengths_by_grams(self) -> Tensor:
         return self._settled(*self._grams())

@@ -37,7 +37,7 @@ class Kernels:
     """
 
     def __init__(self, file: Path | None = None, measured: bool = True):
-        self._file, self._measured = file, measured
+        self._file, self.measured = file, measured
         self._known: dict[str, str] | None = None
 
     def choose(self, layer: str, device: torch.device, ways: Sequence[str], trial: Callable[[str], object]) -> str:
@@ -48,7 +48,7 @@ class Kernels:
             ways: by name, the likeliest first.
             trial: goes one way with some records.
         """
-        if len(ways) == 1 or not self._measured:
+        if len(ways) == 1 or not self.measured:
             return ways[0]
         if self._known is None:
             self._known = _read(self._file)
