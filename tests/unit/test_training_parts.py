@@ -126,7 +126,7 @@ class Threshold(nn.Module):
 
 
 def test_evaluation_counts_in_chunks_and_can_use_other_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "_RECORDS", 3)
+    monkeypatch.setattr(evaluation, "_RECORDS_CPU", 3)
     model = Threshold().train()
     x, y = torch.tensor([-2.0, -1.0, 1.0, 2.0, 3.0, 0.5, -0.5]), torch.tensor([0, 1, 1, 1, 1, 1, 0])
     found = evaluate(model, x, y)
