@@ -37,7 +37,7 @@ const KINDS = {
     const end = state.ends_early ? `, which ends at step ${format.whole(state.steps)}` : "";
     return { value: format.epsilon(spent), sub: `of ${format.number(state.target)}${end}`, part: spent / state.target };
   },
-  accuracy(data) {
+  accuracy(data, state) {
     const where = data.length ? `at step ${format.whole(data.lastStep)}` : "";
     if (state.task === "language") return { label: "Perplexity", value: format.number(data.last("test_perplexity")), sub: where };
     const f1 = data.has("test_f1") ? ` · F1 ${format.share(data.last("test_f1"))}` : "";
