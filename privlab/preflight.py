@@ -6,12 +6,13 @@ import math
 import platform
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from privlab.config import ConfigError, Problem, RunConfig
 from privlab.data.catalogue import DATASETS, DatasetFacts
 from privlab.encryption import modes
-from privlab.models.catalogue import MODELS, ModelFacts, misfit, parameters
+from privlab.models.catalogue import MODELS, ModelFacts, misfit, parameters, part_misfit
 from privlab.privacy.owners import LEAST_SHARE, share_on_grid
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import make_plan
@@ -32,10 +33,30 @@ class Preflight:
     model: ModelFacts
 
     @property
+    def trains(self) -> str:
+        """Which part of the model trains: what was chosen, or what is usual for it."""
+        return part_trained(self.model.key, self.config.model.trains)
+
+    @property
     def gradient_method(self) -> str:
         """``one-pass``, ``hooks`` or ``ghost``: what was chosen, or one-pass, which is the quickest and can do everything."""
         chosen = self.config.performance.gradient_method
         return "one-pass" if chosen == "auto" else chosen
+
+
+def part_trained(model: str, chosen: str) -> str:
+    """The part of ``model`` that trains where ``chosen`` may be ``auto``. Raises KeyError for an unknown model."""
+    return MODELS[model].trains[0] if chosen == "auto" else chosen
+
+
+def trained_parameters(config: RunConfig) -> int:
+    """How many parameters train.
+
+    Raises:
+        KeyError, ValueError: unknown model or data set, or they do not go together.
+    """
+    chosen = config.model
+    return parameters(chosen.name, config.data.dataset, part_trained(chosen.name, chosen.trains), chosen.lora_rank)
 
 
 def preflight(config: RunConfig) -> Preflight:
@@ -58,6 +79,9 @@ def preflight(config: RunConfig) -> Preflight:
         if reason:
             problems.append(Problem("model.name", f"model={model.key} does not fit data set {dataset.key}: {reason}"))
         problems += _augmentation_problems(config, dataset, model)
+        problems += _secret_problems(config, dataset)
+    if model:
+        problems += _part_problems(config, model)
     problems += _combination_problems(config)
     problems += _owner_problems(config)
     if reason := _absent(config.performance.device):
@@ -65,8 +89,8 @@ def preflight(config: RunConfig) -> Preflight:
     plan = None
     if dataset:
         try:
-            fits = model is not None and not misfit(model.key, dataset.key)
-            dimension = parameters(model.key, dataset.key) if fits else 1
+            fits = model is not None and not misfit(model.key, dataset.key) and not _part_problems(config, model)
+            dimension = trained_parameters(config) if fits else 1
             problems += _store_problems(config, dimension, dataset.train_records)
             plan = make_plan(config, dataset.train_records, dimension)
             problems += _share_problems(config, plan)
@@ -76,6 +100,46 @@ def preflight(config: RunConfig) -> Preflight:
         raise ConfigError(problems)
     assert plan is not None and dataset is not None and model is not None
     return Preflight(config, plan, dataset, model)
+
+
+def _part_problems(config: RunConfig, model: ModelFacts) -> list[Problem]:
+    """Why the part that is to train is none of the model's, or what the model needs is not installed."""
+    found = []
+    if reason := part_misfit(model.key, part_trained(model.key, config.model.trains)):
+        found.append(Problem("model.trains", f"trains={config.model.trains}: {reason}"))
+    missing = [package for package in model.needs if find_spec(package) is None]
+    if missing:
+        found.append(
+            Problem(
+                "model.name",
+                f"model={model.key} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
+                "run “pip install -r requirements-language.txt” and start PrivLab again.",
+            )
+        )
+    return found
+
+
+def _secret_problems(config: RunConfig, dataset: DatasetFacts) -> list[Problem]:
+    data = config.data
+    if not data.secrets:
+        return []
+    if dataset.task != "language":
+        return [
+            Problem(
+                "data.secrets",
+                f"secrets={data.secrets} has no meaning here: {dataset.title} is no text that a model goes on with; choose 0.",
+            )
+        ]
+    written, most = data.secrets * data.secret_repeats, dataset.train_records // 10
+    if written > most:
+        return [
+            Problem(
+                "data.secrets",
+                f"secrets={data.secrets} × secret_repeats={data.secret_repeats} would replace {written:,} of the training records; "
+                f"at most a tenth, {most:,}, may be.",
+            )
+        ]
+    return []
 
 
 def method_misfit(config: RunConfig, method: str) -> str | None:

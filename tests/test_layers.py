@@ -36,9 +36,12 @@ TOP = {"app", "pages", "cli", "__main__"}
 #: What the web process loads must not need torch; these are the only modules that may.
 NEEDS_TORCH = (
     "privlab.data.load",
+    "privlab.data.texts",
     "privlab.models.build",
     "privlab.models.features",
+    "privlab.models.language",
     "privlab.models.networks",
+    "privlab.models.tokens",
     "privlab.dpsgd",
     "privlab.training",
     "privlab.runs.zygote",

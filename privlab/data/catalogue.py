@@ -20,20 +20,21 @@ class DatasetFacts:
     Attributes:
         key: name in settings, for example ``fashion-mnist``.
         title: name for people.
-        kind: ``image`` or ``table``.
+        kind: ``image``, ``table`` or ``text``.
         train_records, test_records: records in each part; ``train_records`` is the N of the guarantee.
-        shape: shape of one record; images are (channels, height, width), tables (inputs,).
-        classes: how many classes there are.
+        shape: shape of one record; images are (channels, height, width), tables (inputs,), texts ().
+        classes: how many classes there are; 0 for language.
         labels: name of each class, in label order.
         licence, source: terms of use and where the records come from.
         embedded: whether it comes with PrivLab and needs no fetching.
         download_bytes: size of the download of the preferred source, 0 if embedded.
         about: one or two sentences for people.
+        task: ``classify`` the record, or ``language``: go on with a text.
     """
 
     key: str
     title: str
-    kind: Literal["image", "table"]
+    kind: Literal["image", "table", "text"]
     train_records: int
     test_records: int
     shape: tuple[int, ...]
@@ -44,6 +45,7 @@ class DatasetFacts:
     embedded: bool
     download_bytes: int
     about: str
+    task: Literal["classify", "language"] = "classify"
 
 
 @dataclass(frozen=True)

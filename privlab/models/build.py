@@ -15,6 +15,7 @@ from privlab.models.catalogue import (
     RESNET_BLOCKS,
     RESNET_WIDTHS,
     misfit,
+    part_misfit,
     scatter_shape,
 )
 
@@ -22,17 +23,21 @@ from privlab.models.catalogue import (
 _CHANNELS_A_GROUP = 4
 
 
-def build(model_key: str, facts: DatasetFacts, seed: int) -> nn.Module:
+def build(model_key: str, facts: DatasetFacts, seed: int, trains: str = "all", lora_rank: int = 8) -> nn.Module:
     """A freshly initialised network on the CPU.
 
     It takes a batch of the data set's inputs, or of the model's features where it has any, and returns logits of shape
     (records, classes). The weights depend on ``seed`` alone; the caller's random state is left as it was.
 
+    Args:
+        trains: the part that trains, one that the model offers.
+        lora_rank: directions of each adapter where ``trains`` is ``lora``.
+
     Raises:
         KeyError: unknown model.
-        ValueError: the model does not take this data set; the message says why.
+        ValueError: the model does not take this data set, or has no such part; the message says why.
     """
-    problem = misfit(model_key, facts.key)
+    problem = misfit(model_key, facts.key) or part_misfit(model_key, trains)
     if problem:
         raise ValueError(problem)
     with torch.random.fork_rng(devices=[]):

@@ -21,14 +21,24 @@ class ModelFacts:
         kinds: kinds of data set it takes.
         features: the fixed features it is trained on, or None for the inputs themselves.
         min_side: smallest height and width of a picture that it takes; 0 for any input.
+        task: that it does, ``classify`` or ``language``.
+        context: tokens of a text that it takes; 0 where it takes no texts.
+        trains: which parts of it can be trained, the usual one first.
+        needs: packages of requirements-language.txt that it needs.
+        weights: key of the weights that it starts from and that are fetched; None where it starts from a seed alone.
     """
 
     key: str
     title: str
     about: str
-    kinds: tuple[Literal["image", "table"], ...]
+    kinds: tuple[Literal["image", "table", "text"], ...]
     features: Literal["scatter"] | None = None
     min_side: int = 0
+    task: Literal["classify", "language"] = "classify"
+    context: int = 0
+    trains: tuple[str, ...] = ("all",)
+    needs: tuple[str, ...] = ()
+    weights: str | None = None
 
 
 MODELS: dict[str, ModelFacts] = {
@@ -102,6 +112,14 @@ def misfit(model_key: str, dataset_key: str) -> str | None:
     return None
 
 
+def part_misfit(model_key: str, trains: str) -> str | None:
+    """Why this part of the model cannot be trained by itself, as a sentence, or None if it can. Raises KeyError: unknown model."""
+    model = MODELS[model_key]
+    if trains in model.trains:
+        return None
+    return f"{model.title} cannot train “{trains}”; choose one of {', '.join(model.trains)}."
+
+
 def scatter_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Shape of the scattering features of one picture: (channels, height, width).
 
@@ -114,14 +132,18 @@ def scatter_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return channels * each, height >> scales, width >> scales
 
 
-def parameters(model_key: str, dataset_key: str) -> int:
-    """Trainable parameters of the model for the data set.
+def parameters(model_key: str, dataset_key: str, trains: str = "all", lora_rank: int = 8) -> int:
+    """Parameters of the model for the data set that train.
+
+    Args:
+        trains: the part that trains, one that the model offers.
+        lora_rank: directions of each adapter where ``trains`` is ``lora``.
 
     Raises:
         KeyError: unknown model or data set.
-        ValueError: the two do not go together; the message is that of :func:`misfit`.
+        ValueError: the two do not go together, with the message of :func:`misfit`, or the model has no such part.
     """
-    problem = misfit(model_key, dataset_key)
+    problem = misfit(model_key, dataset_key) or part_misfit(model_key, trains)
     if problem:
         raise ValueError(problem)
     data = DATASETS[dataset_key]

@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from privlab import __version__
 from privlab.metrics import Point
-from privlab.models.catalogue import parameters
+from privlab.preflight import trained_parameters
 from privlab.reports.claim import claim, claim_json, claim_markdown
 from privlab.reports.exports import points_csv, settings_toml
 from privlab.runs.files import weights_path
@@ -62,7 +62,7 @@ def bundle(run: Run, points: Sequence[Point], events: Sequence[RunEvent] = (), l
 
 def dimension(run: Run) -> int:
     """Trained parameters of the run's model."""
-    return parameters(run.config.model.name, run.config.data.dataset)
+    return trained_parameters(run.config)
 
 
 def _accounted(run: Run, events: Sequence[RunEvent]) -> dict:

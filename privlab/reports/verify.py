@@ -15,7 +15,7 @@ from typing import Any
 
 from privlab.config import ConfigError, RunConfig
 from privlab.data.catalogue import DATASETS
-from privlab.models.catalogue import parameters
+from privlab.preflight import trained_parameters
 from privlab.privacy.confirm import TOLERANCE, Opinions, second_opinions
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import make_plan
@@ -162,7 +162,7 @@ def _made_again(config: RunConfig) -> PrivacyPlan:
     name = config.data.dataset
     if name not in DATASETS:
         raise ValueError(f"data set {name!r} is unknown.")
-    return make_plan(config, DATASETS[name].train_records, parameters(config.model.name, name))
+    return make_plan(config, DATASETS[name].train_records, trained_parameters(config))
 
 
 def _differences(plan: PrivacyPlan, again: PrivacyPlan) -> list[str]:

@@ -14,10 +14,10 @@ import safetensors.torch
 import torch
 
 from privlab.config import RunConfig
-from privlab.data.load import load
 from privlab.dpsgd.loss import record_losses
 from privlab.models.build import build
-from privlab.models.features import prepare
+from privlab.preflight import part_trained
+from privlab.training.inputs import inputs
 from privlab.training.weights import load_trained
 
 #: Quantile of the Kolmogorov–Smirnov distribution at 95 %: two samples of one distribution differ by less in 95 of 100 cases,
@@ -51,8 +51,9 @@ def ask_model(config: RunConfig, weights: bytes) -> Attack:
         config: settings of the run.
         weights: its safetensors file.
     """
-    dataset = prepare(load(config.data.dataset), config.model.name, lambda *_: None)
-    model = build(config.model.name, dataset.facts, config.training.seed).eval()
+    dataset, chosen = inputs(config), config.model
+    trains = part_trained(chosen.name, chosen.trains)
+    model = build(chosen.name, dataset.facts, config.training.seed, trains, chosen.lora_rank).eval()
     load_trained(model, safetensors.torch.load(weights))
     seen = _losses(model, dataset.train_x[:_MOST], dataset.train_y[:_MOST])
     unseen = _losses(model, dataset.test_x[:_MOST], dataset.test_y[:_MOST])

@@ -99,14 +99,26 @@ def _with_batch(checked: Preflight, size: int) -> Preflight:
 
 
 def _random(checked: Preflight, device: torch.device) -> Dataset:
-    facts, rows = checked.dataset, checked.plan.records
-    shape = scatter_shape(facts.shape) if checked.model.features else facts.shape
+    facts, model, rows = checked.dataset, checked.model, checked.plan.records
     source = torch.Generator().manual_seed(0)
+    words = _words(model.key) if model.context and not model.features else 0
     parts = []
     for count in (rows, min(facts.test_records, SUBSET)):
-        parts.append(torch.rand((count, *shape), generator=source).to(device))
-        parts.append(torch.randint(facts.classes, (count,), generator=source).to(device))
+        places = (count, model.context)
+        if words:
+            parts.append(torch.randint(words, places, generator=source).to(device))
+        else:
+            shape = scatter_shape(facts.shape) if model.features else facts.shape
+            parts.append(torch.rand((count, *shape), generator=source).to(device))
+        asked = (words, places) if facts.task == "language" else (facts.classes, (count,))
+        parts.append(torch.randint(*asked, generator=source).to(device))
     return Dataset(facts, *parts)
+
+
+def _words(model_key: str) -> int:
+    from privlab.models.tokens import tokenizer
+
+    return tokenizer(model_key).size
 
 
 def _steps(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from privlab.config import RunConfig
-from privlab.data.load import load
 from privlab.metrics import Point
-from privlab.models.features import prepare
 from privlab.preflight import preflight
 from privlab.privacy import epsilon_curve
 from privlab.training.checkpoint import Checkpoint
 from privlab.training.device import choose_device
+from privlab.training.inputs import inputs
 from privlab.training.trainer import Trainer
 
 
@@ -22,8 +21,7 @@ def measured_again(config: RunConfig, checkpoint: Checkpoint) -> Point:
         ConfigError, CheckpointError, DataMissing: as :func:`privlab.training.train.train`.
     """
     checked = preflight(config)
-    dataset = prepare(load(config.data.dataset), config.model.name, lambda *_: None)
-    trainer = Trainer(checked, dataset, choose_device(config.performance.device))
+    trainer = Trainer(checked, inputs(config), choose_device(config.performance.device))
     trainer.restore(checkpoint)
     step, plan = checkpoint.step, checked.plan
     epsilon = float(epsilon_curve(plan, [step])[0]) if plan.is_private else None

@@ -8,9 +8,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 from privlab.config import RunConfig
-from privlab.data.load import load
 from privlab.metrics import Point, reached
-from privlab.models.features import prepare
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon_curve
 from privlab.privacy.confirm import Opinions, confirm
@@ -20,6 +18,7 @@ from privlab.training.background import Unwanted, narrated
 from privlab.training.checkpoint import Checkpoint
 from privlab.training.device import choose_device
 from privlab.training.events import Event
+from privlab.training.inputs import inputs
 from privlab.training.opinions import ask_others
 from privlab.training.trainer import Trainer
 
@@ -63,9 +62,7 @@ def train(
     device = choose_device(config.performance.device)
     wished = _Wish(control)
     try:
-        dataset = yield from narrated(
-            lambda progress: prepare(load(config.data.dataset), config.model.name, progress), wished
-        )
+        dataset = yield from narrated(lambda progress: inputs(config, progress), wished)
     except Unwanted:
         yield _ended(wished.heard, resume.step if resume else 0, plan, None)
         return

@@ -48,7 +48,10 @@ class Trainer:
         self.config, self.plan, self.device = config, plan, device
         self._x, self._y = dataset.train_x.to(device), dataset.train_y.to(device)
         self._test_x, self._test_y = dataset.test_x.to(device), dataset.test_y.to(device)
-        self.model = build(config.model.name, checked.dataset, config.training.seed).to(device)
+        chosen = config.model
+        self.model = build(chosen.name, checked.dataset, config.training.seed, checked.trains, chosen.lora_rank).to(
+            device
+        )
         if device.type == "cpu":
             # Convolutions on the CPU are up to twice as fast this way; layers without 4-dimensional weights ignore it.
             self.model.to(memory_format=torch.channels_last)

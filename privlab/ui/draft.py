@@ -8,12 +8,13 @@ import streamlit as st
 
 from privlab.config import PRESETS, ConfigError, Problem, RunConfig
 from privlab.config.run import set_path
-from privlab.ui.settings import SETTINGS, applies, values_of
+from privlab.ui.settings import SETTINGS, applies, offered, values_of
 
 _DRAFT = "draft"
 #: The two ways to say how much noise; the draft's value under this key names the one that counts.
 NOISE_BY = "noise_by"
 SIGMA, TARGET = "privacy.noise_multiplier", "privacy.target_epsilon"
+_PART = "model.trains"
 _FIRST = "digits"
 #: Shown when a person turns to the other way of saying the noise before either was ever computed.
 _START = {SIGMA: 1.0, TARGET: 3.0}
@@ -28,6 +29,10 @@ def draft() -> dict[str, Any]:
         fill(PRESETS[_FIRST].config)
     values = st.session_state[_DRAFT]
     values.update({path: st.session_state[path] for path in values if path in st.session_state})
+    if values[_PART] not in offered(_PART, values):
+        # Another model was chosen, which has no such part.
+        values[_PART] = SETTINGS[_PART].info.default
+        st.session_state.pop(_PART, None)
     return values
 
 

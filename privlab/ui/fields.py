@@ -9,7 +9,7 @@ import streamlit as st
 
 from privlab.config import Problem
 from privlab.ui.guard import escape
-from privlab.ui.settings import SETTINGS, Setting
+from privlab.ui.settings import SETTINGS, Setting, offered
 
 #: Arrow step of a fraction that declares none; its default is a small number such as δ = 1e-5.
 _FINE_STEP = 1e-6
@@ -37,7 +37,7 @@ def field(path: str, values: Mapping[str, Any]) -> None:
     unit = f" :small[:gray[{setting.knob.unit}]]" if setting.knob.unit else ""
     label.markdown(f"{setting.label}{unit}", help=setting.help)
     with widget:
-        _widget(setting)
+        _widget(setting, offered(path, values))
 
 
 def _shares(setting: Setting) -> tuple[int, int]:
@@ -45,10 +45,9 @@ def _shares(setting: Setting) -> tuple[int, int]:
     return (1, 1) if setting.is_number else (32, 68)
 
 
-def _widget(setting: Setting) -> None:
+def _widget(setting: Setting, words: Mapping[str, str]) -> None:
     about = {"key": setting.path, "label_visibility": "collapsed"}
-    if setting.choices:
-        words = setting.choices
+    if words:
         st.selectbox(setting.label, list(words), format_func=lambda value: words.get(value, value), **about)
     elif setting.is_number:
         kind = int if setting.is_integer else float

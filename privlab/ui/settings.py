@@ -106,6 +106,15 @@ def applies(path: str, values: Mapping[str, Any]) -> bool:
     )
 
 
+def offered(path: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Allowed values of ``path`` beside the other choices, with the words for each: only parts that the model can train."""
+    choices, model = SETTINGS[path].choices, MODELS.get(values["model.name"])
+    if path != "model.trains" or model is None:
+        return choices
+    usual = choices[model.trains[0]]
+    return {"auto": f"usual ({usual})"} | {part: choices[part] for part in model.trains}
+
+
 def values_of(config: RunConfig) -> dict[str, Any]:
     """``config`` as one flat mapping from path to value, None where an option is not set."""
     found: dict[str, Any] = {"name": config.name}

@@ -8,10 +8,17 @@ import pytest
 
 from privlab.config import PRESETS, RunConfig, load_preset
 from privlab.config.knobs import bounds_of
+from privlab.data.catalogue import DATASETS
+from privlab.models.catalogue import MODELS
 from privlab.runs.record import Status
 from privlab.ui import launching
 from privlab.ui.settings import SETTINGS
 from tests.pages.conftest import address, errors, stored
+
+#: Settings that only texts and their models show, and whether there are any.
+OF_TEXTS = {path for path, each in SETTINGS.items() if {"data.dataset", "model.name"} & (each.knob.when or {}).keys()}
+TEXTS = {"sms-messages", "small-gpt"} <= {*DATASETS, *MODELS}
+with_texts = pytest.mark.skipif(not TEXTS, reason="no texts and no model of them are catalogued")
 
 
 def test_an_empty_lab_says_what_to_do(visit) -> None:
@@ -39,12 +46,13 @@ def test_every_setting_has_a_widget(visit) -> None:
         ("privacy.noise_schedule", "step"),
         ("privacy.noise_schedule", "custom"),
         ("privacy.clipping", "adaptive"),
+        *((("data.dataset", "sms-messages"), ("model.name", "small-gpt"), ("model.trains", "lora")) if TEXTS else ()),
     ):
         app.selectbox(key=path).select(value).run()
         look()
     app.segmented_control(key="noise_by").set_value("privacy.noise_multiplier").run()
     look()
-    assert set(SETTINGS) <= drawn
+    assert set(SETTINGS) - (set() if TEXTS else OF_TEXTS) <= drawn
 
 
 def test_a_setting_without_a_say_is_not_drawn(visit) -> None:
@@ -158,10 +166,16 @@ def test_every_bound_is_enforced_beside_its_field(visit) -> None:
     app = visit()
     app.segmented_control(key="noise_by").set_value("privacy.noise_multiplier").run()
     for path, setting in SETTINGS.items():
+        if path in OF_TEXTS and not TEXTS:
+            continue
         if path == "privacy.target_epsilon":
             app.segmented_control(key="noise_by").set_value(path).run()
-        for others, allowed in reversed((setting.knob.when or {}).items()):
-            app.selectbox(key=others.split("|")[0]).select(allowed[0]).run()
+        choices = [(others.split("|")[0], allowed[0]) for others, allowed in (setting.knob.when or {}).items()]
+        if path in OF_TEXTS:
+            # A data set and a model that go together.
+            choices = [("model.trains", "lora"), ("model.name", "small-gpt"), ("data.dataset", "sms-messages")]
+        for other, value in reversed(choices):
+            app.selectbox(key=other).select(value).run()
         for side, bound in bounds_of(setting.info).items():
             outside = bound if side in ("gt", "lt") else bound + (1 if side == "le" else -1)
             field = app.number_input(key=path)
@@ -213,7 +227,7 @@ def test_a_model_that_does_not_fit_is_said_beside_the_model(visit) -> None:
 
 def test_a_data_set_that_is_not_here_is_offered_and_not_launched(visit, store, monkeypatch) -> None:
     started = []
-    monkeypatch.setattr("privlab.ui.fetching.start", started.append)
+    monkeypatch.setattr("privlab.ui.fetching.start", lambda key, get: started.append(key))
     app = visit()
     app.selectbox(key="data.dataset").select("cifar10").run()
     assert any("is not on this computer yet" in each.value for each in app.warning)
@@ -222,6 +236,21 @@ def test_a_data_set_that_is_not_here_is_offered_and_not_launched(visit, store, m
     assert store.list() == []
     app.button(key="fetch").click().run()
     assert started == ["cifar10"]
+
+
+@with_texts
+def test_a_model_offers_the_parts_that_it_can_train(visit, store) -> None:
+    app = visit()
+    app.selectbox(key="data.dataset").select("sms-messages").run()
+    app.selectbox(key="model.name").select("small-gpt").run()
+    parts = app.selectbox(key="model.trains")
+    assert len(parts.options) == 1 + len(MODELS["small-gpt"].trains)
+    parts.select("lora").run()
+    app.selectbox(key="model.name").select("mlp").run()
+    app.selectbox(key="data.dataset").select("digits").run()
+    assert not errors(app), "a part that the model has not is forgotten"
+    app.button(key="launch").click().run()
+    assert store.list()[0].config == load_preset("digits")
 
 
 def test_the_noise_not_chosen_is_kept_in_step(visit) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from privlab.config import ConfigError, RunConfig, load_preset
+from privlab.data.catalogue import DATASETS
+from privlab.models.catalogue import MODELS
 from privlab.preflight import preflight
 
 DIGITS = load_preset("digits")
@@ -40,6 +44,26 @@ def test_the_correction_of_adam_is_for_independent_noise() -> None:
 def test_views_need_pictures(dataset: str, model: str, words: str) -> None:
     config = DIGITS.replace(data__dataset=dataset, model__name=model, training__augmentations=4, privacy__delta=1e-5)
     assert words in problems(config)["training.augmentations"]
+
+
+def test_a_part_that_the_model_does_not_offer_is_refused_beside_it() -> None:
+    message = problems(DIGITS.replace(model__trains="lora"))["model.trains"]
+    assert "trains=lora" in message and "choose one of all" in message
+    assert preflight(DIGITS).trains == preflight(DIGITS.replace(model__trains="all")).trains == "all"
+
+
+def test_a_package_that_is_not_installed_is_named_beside_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "mlp", replace(MODELS["mlp"], needs=("json", "no_such_package")))
+    message = problems(DIGITS)["model.name"]
+    assert "needs no_such_package, which is not installed" in message and "requirements-language.txt" in message
+
+
+def test_secrets_need_texts_to_go_on_with_and_room_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "secrets=2" in problems(DIGITS.replace(data__secrets=2))["data.secrets"]
+    monkeypatch.setitem(DATASETS, "digits", replace(DATASETS["digits"], task="language"))
+    assert preflight(DIGITS.replace(data__secrets=2, data__secret_repeats=10)).config.data.secrets == 2
+    message = problems(DIGITS.replace(data__secrets=100, data__secret_repeats=10))["data.secrets"]
+    assert "secrets=100 × secret_repeats=10 would replace 1,000" in message and "at most a tenth" in message
 
 
 def test_rounding_knows_the_number_of_parameters() -> None:

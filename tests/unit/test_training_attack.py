@@ -15,7 +15,6 @@ from torch.nn.functional import cross_entropy
 from privlab.config import load_preset
 from privlab.data.load import load
 from privlab.models.build import build
-from privlab.training import attack
 from privlab.training.attack import ask_model
 
 CONFIG = load_preset("digits")
@@ -42,7 +41,7 @@ def test_what_was_learnt_by_heart_is_recognised(monkeypatch):
         test_x=whole.test_x[:200],
         test_y=torch.randint(10, (200,), generator=dice),
     )
-    monkeypatch.setattr(attack, "load", lambda key: few)
+    monkeypatch.setattr("privlab.training.inputs.load", lambda key: few)
     found = ask_model(CONFIG, fit(few, 150))
     assert found.advantage > 0.7
     assert (found.members, found.others) == (200, 200)

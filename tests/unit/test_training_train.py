@@ -177,7 +177,7 @@ def test_wish_while_inputs_are_prepared_ends_the_run_at_once(
     monkeypatch.setattr("privlab.training.background._EVERY", 0.01)
     _, _, before = run(SMALL, control=stop_after(8))
     gate = threading.Event()
-    monkeypatch.setattr("privlab.training.train.load", lambda key: gate.wait(20))
+    monkeypatch.setattr("privlab.training.inputs.load", lambda key: gate.wait(20))
     for resume, step in ((None, 0), (before[-1], before[-1].step)):
         points, events, saved = run(SMALL, control=lambda: wish, resume=resume)
         assert (points, saved, [e.kind for e in events]) == ([], [], [kind]) and events[0].data == {"step": step}

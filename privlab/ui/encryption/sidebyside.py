@@ -12,7 +12,7 @@ from privlab.config import ConfigError, RunConfig, load_preset
 from privlab.encryption.modes import MODES, predict
 from privlab.metrics import PHASES, size
 from privlab.models.catalogue import parameters
-from privlab.preflight import preflight
+from privlab.preflight import preflight, trained_parameters
 from privlab.runs import control
 from privlab.runs.record import Run
 from privlab.ui import labels, sitemap, urls
@@ -201,7 +201,7 @@ def _server_size(run: Run) -> str:
     mode = run.config.encryption.mode
     if not MODES[mode].is_store:
         return "–"
-    return f"about {size(predict(mode, parameters(run.config.model.name, run.config.data.dataset)).server_bytes)}"
+    return f"about {size(predict(mode, trained_parameters(run.config)).server_bytes)}"
 
 
 def _traffic(run: Run, metric: str) -> str:
