@@ -17,6 +17,7 @@ from privlab.config import RunConfig
 from privlab.dpsgd.loss import record_losses
 from privlab.models.build import build
 from privlab.preflight import part_trained
+from privlab.training.evaluate import records_at_once
 from privlab.training.inputs import inputs
 from privlab.training.weights import load_trained
 
@@ -68,7 +69,8 @@ def ask_model(config: RunConfig, weights: bytes) -> Attack:
 
 @torch.inference_mode()
 def _losses(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    losses = torch.cat([record_losses(model(a), b) for a, b in zip(x.split(500), y.split(500), strict=True)])
+    size = records_at_once(model, x)
+    losses = torch.cat([record_losses(model(a), b) for a, b in zip(x.split(size), y.split(size), strict=True)])
     return losses.nan_to_num(nan=torch.inf)
 
 

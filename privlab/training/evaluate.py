@@ -81,7 +81,7 @@ def evaluate(
 def _classes(logits: Logits, x: Tensor, y: Tensor) -> Evaluation:
     right, loss = torch.zeros((), device=x.device, dtype=torch.int64), torch.zeros((), device=x.device)
     alarms, hits = torch.zeros_like(right), torch.zeros_like(right)
-    classes, size = 0, _at_once(logits, x)
+    classes, size = 0, records_at_once(logits, x)
     for inputs, labels in zip(x.split(size), y.split(size), strict=True):
         scores = logits(inputs)
         classes, told = scores.shape[1], scores.argmax(dim=1)
@@ -97,15 +97,22 @@ def _classes(logits: Logits, x: Tensor, y: Tensor) -> Evaluation:
 
 
 def _language(logits: Logits, x: Tensor, y: Tensor) -> Evaluation:
-    loss, size = torch.zeros((), device=x.device), _at_once(logits, x)
+    loss, size = torch.zeros((), device=x.device), records_at_once(logits, x)
     for inputs, wanted in zip(x.split(size), y.split(size), strict=True):
         scores = logits(inputs).flatten(0, 1).float()
         loss += cross_entropy(scores, wanted.flatten(), reduction="sum", ignore_index=NOT_ASKED)
     return Evaluation(loss.item() / max(1, int((y != NOT_ASKED).sum())), len(y))
 
 
-def _at_once(logits: Logits, x: Tensor) -> int:
-    """Records at once. A token's logits are as many as there are words, hence the look at one record's."""
+def records_at_once(logits: Logits, x: Tensor) -> int:
+    """How many records to compute the logits of at once, without gradients.
+
+    A token's logits are as many as there are words, hence the look at one record's.
+
+    Args:
+        logits: the model.
+        x: inputs, (n, …), n ≥ 1.
+    """
     most = _RECORDS_CPU if x.device.type == "cpu" else _RECORDS
     if x.is_floating_point():
         return most

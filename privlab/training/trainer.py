@@ -30,6 +30,9 @@ from privlab.training.optimizers import AdamCorrected, optimizer_for
 from privlab.training.owners import OwnersSampler
 from privlab.training.weights import load_trained, trained_state
 
+#: Bytes of the logits of texts at once; gradients and the softmax need several times as much.
+_LOGITS = 256 << 20
+
 
 class Trainer:
     """A run between two steps.
@@ -83,7 +86,7 @@ class Trainer:
             self.method,
             self._optimizer,
             self._noise,
-            config.performance.physical_batch_size,
+            self._most_at_once(),
             augmentations=training.augmentations,
             views=views,
             generator=view_generator(device, training.seed if self._keeps_streams else None),
@@ -98,6 +101,18 @@ class Trainer:
         self._put: Tensor | None = None
         self.clock = PhaseClock(device)
         self.step = 0
+
+    def _most_at_once(self) -> int:
+        """The physical batch of the settings; fewer records where their logits would need too much memory.
+
+        A system that gives memory away on trust ends a process that uses it, so there is nothing to wait for and halve.
+        """
+        most = self.config.performance.physical_batch_size
+        if self._x.is_floating_point():
+            return most
+        with torch.no_grad():
+            logits = self.model(self._x[:1])
+        return max(1, min(most, _LOGITS // (logits.numel() * logits.element_size())))
 
     @property
     def dimension(self) -> int:

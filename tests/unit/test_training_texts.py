@@ -18,8 +18,10 @@ from privlab.training.export import weights_file
 from privlab.training.inputs import inputs, secrets_of
 from privlab.training.remeasure import measured_again
 from privlab.training.train import train
+from privlab.training.trainer import Trainer
 
-texts = pytest.importorskip("privlab.data.texts", reason="no texts are catalogued")
+pytest.importorskip("privlab.data.texts", reason="no texts are catalogued")
+tokenizer = pytest.importorskip("privlab.models.tokens", reason="no model of texts is catalogued").tokenizer
 
 SPAM = RunConfig.from_dict(
     {
@@ -101,6 +103,13 @@ def test_made_up_secrets_stand_in_the_training_texts_alone() -> None:
     changed = (plain.train_x != marked.train_x).any(1).sum().item()
     assert 0 < changed <= 12
     assert len(secrets_of(config)) == 3 and secrets_of(MESSAGES) == ()
+
+
+def test_few_texts_are_taken_at_once_where_their_logits_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked, data = preflight(MESSAGES), inputs(MESSAGES)
+    each = 4 * data.train_x.shape[1] * tokenizer("small-gpt").size
+    monkeypatch.setattr("privlab.training.trainer._LOGITS", 3 * each)
+    assert Trainer(checked, data, torch.device("cpu"))._step.physical_batch_size == 3
 
 
 @BOTH
