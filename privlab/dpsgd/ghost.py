@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from privlab.dpsgd.clipping import Clipping, layers
 from privlab.dpsgd.gradients import Chunk, quiet_hooks
-from privlab.dpsgd.guards import MechanismError, refuse_unsupported
+from privlab.dpsgd.guards import MechanismError, refuse_mixed, refuse_unsupported
 from privlab.dpsgd.hooks import HooksModule
 from privlab.dpsgd.layers.rules import misfit
 from privlab.dpsgd.loss import record_losses
@@ -74,7 +74,8 @@ class GhostGradients:
             )
         refuse_unsupported(model, misfit=misfit, shared=False)
         self.max_grad_norm, self.clipping = max_grad_norm, clipping
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.parameters = list(self._named.values())
         self.layers = layers(model)
         self.module = _GhostModule(model, loss_reduction="sum", max_grad_norm=max_grad_norm)
         self.materialises = any(type(layer) not in _GhostModule.NORM_SAMPLERS for _, layer in trainable_modules(model))
@@ -107,6 +108,7 @@ class GhostGradients:
         (self._slopes,) = torch.autograd.grad(losses.sum(), self._logits)
         with quiet_hooks():
             self._logits.backward(self._slopes, retain_graph=True)
+        refuse_mixed({name: len(p._norm_sample) for name, p in self._named.items()}, len(x))
         self._losses, self._norms = losses.detach(), self.module.get_norm_sample()
 
     def clip(self) -> Chunk:

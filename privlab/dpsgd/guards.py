@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from opacus.grad_sample import GradSampleModule
 from opacus.utils.module_utils import trainable_modules
@@ -75,6 +75,26 @@ def refuse_unsupported(
     if several and not shared:
         raise MechanismError(
             f"Parameters {', '.join(several)} are shared; ghost clipping would under-clip them. Use one-pass."
+        )
+
+
+def refuse_mixed(found: Mapping[str, int], rows: int) -> None:
+    """Refuse gradients that Opacus's hooks found for other rows than those of the records.
+
+    An embedding of places that is called once for all records gets one row for each place: there is no record's own.
+
+    Args:
+        found: how many rows each trained parameter got, by name.
+        rows: how many there are.
+
+    Raises:
+        MechanismError: names the parameters.
+    """
+    mixed = [name for name, count in found.items() if count != rows]
+    if mixed:
+        raise MechanismError(
+            f"Parameters {', '.join(mixed)} got {found[mixed[0]]} rows for {rows} records, so Opacus's hooks find no record's own "
+            "gradient. Use one-pass."
         )
 
 

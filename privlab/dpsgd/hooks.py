@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from privlab.dpsgd.clipping import Clipping, layers
 from privlab.dpsgd.gradients import Chunk, joint, over_views, quiet_hooks
-from privlab.dpsgd.guards import refuse_unsupported
+from privlab.dpsgd.guards import refuse_mixed, refuse_unsupported
 from privlab.dpsgd.layers.rules import misfit
 from privlab.dpsgd.loss import record_losses
 
@@ -59,7 +59,8 @@ class HooksGradients:
     def __init__(self, model: nn.Module, max_grad_norm: float, clipping: Clipping, views: int):
         refuse_unsupported(model, misfit=misfit)
         self.max_grad_norm, self.clipping, self.views = max_grad_norm, clipping, views
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.parameters = list(self._named.values())
         self.layers = layers(model)
         self.module = HooksModule(model, loss_reduction="sum")
         self._losses = torch.empty(0)
@@ -78,6 +79,7 @@ class HooksGradients:
         losses = record_losses(self.module(x), y.repeat_interleave(self.views, 0))
         with quiet_hooks():
             losses.sum().backward()
+        refuse_mixed({name: len(p.grad_sample) for name, p in self._named.items()}, len(x))
         self._losses = over_views(losses.detach(), self.views)
 
     def clip(self) -> Chunk:

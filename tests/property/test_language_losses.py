@@ -121,6 +121,16 @@ def test_one_records_length_is_no_part_of_anothers_loss() -> None:
     assert record_losses(logits, y)[1] == record_losses(logits, shorter)[1]
 
 
+@pytest.mark.parametrize("method", ["hooks", "ghost"])
+def test_places_that_are_looked_up_once_for_all_records_are_refused_by_name(method: str) -> None:
+    words, places, head = nn.Embedding(WORDS, WIDTH), nn.Embedding(5, WIDTH), nn.Linear(WIDTH, WORDS)
+    model = Net(lambda parts, x: parts[2](parts[0](x) + parts[1](torch.arange(5))), words, places, head)
+    gradients = gradients_for(method, model, 1.0)
+    x = torch.randint(0, WORDS, (3, 5), generator=torch.Generator().manual_seed(0))
+    with pytest.raises(MechanismError, match=r"parts\.1\.weight got 5 rows for 3 records.*Use one-pass"):
+        gradients.differentiate(x, x)
+
+
 def test_ghost_refuses_a_tied_head_by_name() -> None:
     with pytest.raises(MechanismError, match=r"parts\.0\.weight, parts\.4\.weight are shared; ghost"):
         gradients_for("ghost", language_model(True, 3), 1.0)
