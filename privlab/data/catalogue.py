@@ -68,6 +68,9 @@ _CLOTHES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
+_MESSAGES = 5160
+_SMS = "SMS Spam Collection (Almeida and Gómez Hidalgo 2011), UCI Machine Learning Repository"
+_SMS_LICENCE = "CC BY 4.0"
 _FASHION = "Fashion-MNIST, Zalando SE (Xiao, Rasul and Vollgraf 2017)"
 
 DATASETS: dict[str, DatasetFacts] = {
@@ -164,6 +167,39 @@ DATASETS: dict[str, DatasetFacts] = {
             download_bytes=0,
             about="People of the 1994 United States census: does a person earn more than $50,000 a year? "
             "Records like these are what privacy is for.",
+        ),
+        DatasetFacts(
+            key="sms-spam",
+            title="Text messages: spam or not",
+            kind="text",
+            train_records=_MESSAGES - _MESSAGES // 5,
+            test_records=_MESSAGES // 5,
+            shape=(),
+            classes=2,
+            labels=("wanted", "spam"),
+            licence=_SMS_LICENCE,
+            source=_SMS,
+            embedded=True,
+            download_bytes=0,
+            about="5,160 real text messages in English, one in eight of them spam. A record is a message: messages of one sender "
+            "are several records. Every fifth message is a test message.",
+        ),
+        DatasetFacts(
+            key="sms-messages",
+            title="Text messages, to write on",
+            kind="text",
+            train_records=_MESSAGES - _MESSAGES // 5,
+            test_records=_MESSAGES // 5,
+            shape=(),
+            classes=0,
+            labels=(),
+            licence=_SMS_LICENCE,
+            source=_SMS,
+            embedded=True,
+            download_bytes=0,
+            about="The same 5,160 messages without their labels: a language model learns to go on with them, and may learn them by "
+            "heart. A record is a message.",
+            task="language",
         ),
     )
 }

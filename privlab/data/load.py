@@ -45,10 +45,12 @@ def load(key: str) -> Dataset:
     """Data set ``key`` with inputs scaled to 0…1 by public constants. Never uses the network.
 
     Raises:
-        KeyError: unknown data set.
+        KeyError: unknown data set, or one of texts (see :mod:`privlab.data.texts`).
         DataMissing: not fetched yet, or its file is damaged.
     """
     facts = DATASETS[key]
+    if facts.kind == "text":
+        raise KeyError(key)
     try:
         arrays = _READERS.get(key, _pictures)(key)
     except (FetchError, OSError) as error:

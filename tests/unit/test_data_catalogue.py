@@ -10,7 +10,7 @@ from privlab.data import catalogue
 from privlab.data.catalogue import DATASETS, availability, cache_file
 from privlab.data.references import REFERENCES, references
 
-KEYS = ("digits", "fashion-mnist-6k", "fashion-mnist", "mnist", "cifar10", "adult")
+KEYS = ("digits", "fashion-mnist-6k", "fashion-mnist", "mnist", "cifar10", "adult", "sms-spam", "sms-messages")
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,8 @@ def test_the_catalogue_names_every_data_set():
 @pytest.mark.parametrize("facts", DATASETS.values(), ids=DATASETS)
 def test_facts_agree_with_each_other(facts):
     assert facts.classes == len(facts.labels) == len(set(facts.labels))
-    assert len(facts.shape) == (3 if facts.kind == "image" else 1)
+    assert len(facts.shape) == {"image": 3, "table": 1, "text": 0}[facts.kind]
+    assert (facts.task == "language") == (facts.classes == 0)
     assert facts.embedded == (facts.download_bytes == 0)
     assert facts.licence and facts.source and facts.about
     with pytest.raises(dataclasses.FrozenInstanceError):

