@@ -31,6 +31,7 @@ _ORDER = (
     "strong",
     "fashion-mnist",
     "fashion-mnist-cnn",
+    "spam-bert",
     "encrypted",
 )
 

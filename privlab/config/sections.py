@@ -19,9 +19,9 @@ KEY_NAME_RULE = "a key's name has 1 to 40 characters of a–z, 0–9, _ and -, a
 STORES = ("bfv", "ckks", "pad")
 _SEALS = ("sealed", *STORES)
 #: Data sets that are a language task: texts to go on with, into which made-up secrets can be planted.
-LANGUAGE_TEXTS = ("sms-messages", "shakespeare", "emails")
+LANGUAGE_TEXTS = ("sms-messages",)
 #: Models of which a part can be trained while the rest stays as it was.
-PARTLY_TRAINED = ("small-bert", "small-gpt", "minilm", "tinystories")
+PARTLY_TRAINED = ("small-bert", "small-gpt")
 
 
 class DataConfig(Section):
