@@ -12,7 +12,7 @@ from pathlib import Path
 from privlab.config import ConfigError, Problem, RunConfig
 from privlab.data.catalogue import DATASETS, DatasetFacts
 from privlab.encryption import modes
-from privlab.models.catalogue import MODELS, ModelFacts, misfit, parameters, part_misfit
+from privlab.models.catalogue import ADAPTERS, MODELS, ModelFacts, misfit, parameters, part_misfit
 from privlab.privacy.owners import LEAST_SHARE, share_on_grid
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import make_plan
@@ -105,17 +105,22 @@ def preflight(config: RunConfig) -> Preflight:
 def _part_problems(config: RunConfig, model: ModelFacts) -> list[Problem]:
     """Why the part that is to train is none of the model's, or what the model needs is not installed."""
     found = []
-    if reason := part_misfit(model.key, part_trained(model.key, config.model.trains)):
+    part = part_trained(model.key, config.model.trains)
+    if reason := part_misfit(model.key, part):
         found.append(Problem("model.trains", f"trains={config.model.trains}: {reason}"))
-    missing = [package for package in model.needs if find_spec(package) is None]
-    if missing:
-        found.append(
-            Problem(
-                "model.name",
-                f"model={model.key} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
-                "run “pip install -r requirements-language.txt” and start PrivLab again.",
+    wanted = {("model.name", f"model={model.key}"): model.needs}
+    if part == "lora":
+        wanted["model.trains", "trains=lora"] = (ADAPTERS,)
+    for (path, what), packages in wanted.items():
+        missing = [package for package in packages if find_spec(package) is None]
+        if missing:
+            found.append(
+                Problem(
+                    path,
+                    f"{what} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
+                    "run “pip install -r requirements-language.txt” and start PrivLab again.",
+                )
             )
-        )
     return found
 
 

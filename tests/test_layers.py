@@ -40,7 +40,7 @@ NEEDS_TORCH = (
     "privlab.models.build",
     "privlab.models.features",
     "privlab.models.language",
-    "privlab.models.networks",
+    "privlab.models.parts",
     "privlab.models.tokens",
     "privlab.dpsgd",
     "privlab.training",

@@ -16,6 +16,8 @@ from privlab.data import census, digits
 from privlab.data.catalogue import DATASETS, DatasetFacts, availability, cache_file
 from privlab.data.fetch import EMBEDDED, FetchError, fetch, read
 
+#: Label of a token that nothing is asked about, as of padding.
+NOT_ASKED = -100
 #: Largest pixel value of pictures in 256 greys.
 _BYTE_WHITE = 255.0
 
@@ -30,8 +32,8 @@ class Dataset:
 
     Attributes:
         facts: of the data set as catalogued. A :class:`Dataset` of fixed features keeps the facts of its pictures.
-        train_x, test_x: float32 inputs, (records, channels, height, width) or (records, inputs).
-        train_y, test_y: int64 labels, (records,), each in 0 … classes - 1.
+        train_x, test_x: float32 inputs, (records, channels, height, width) or (records, inputs), or int64 tokens (records, L).
+        train_y, test_y: int64 labels, (records,), each in 0 … classes - 1; for language next tokens (records, L), or NOT_ASKED.
     """
 
     facts: DatasetFacts

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-#: Label of a token that nothing is asked about, as of padding.
-NOT_ASKED = -100
+from privlab.data.load import NOT_ASKED
 
 
 def record_losses(logits: Tensor, y: Tensor) -> Tensor:
@@ -18,7 +17,7 @@ def record_losses(logits: Tensor, y: Tensor) -> Tensor:
 
     Args:
         logits: (n, classes), or (n, L, V) for language.
-        y: (n,) int64 classes, or (n, L) int64 next tokens, :data:`NOT_ASKED` where nothing is asked.
+        y: (n,) int64 classes, or (n, L) int64 next tokens, ``NOT_ASKED`` where nothing is asked.
 
     Returns:
         (n,).

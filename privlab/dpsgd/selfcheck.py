@@ -15,13 +15,13 @@ from scipy.special import gammainc, gammaincc
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from privlab.data.load import NOT_ASKED
 from privlab.dpsgd.adaptive import count
 from privlab.dpsgd.clipping import SHORTEST
 from privlab.dpsgd.ghost import GhostGradients
 from privlab.dpsgd.gradients import quiet_hooks
 from privlab.dpsgd.guards import MechanismError
 from privlab.dpsgd.hooks import HooksGradients
-from privlab.dpsgd.loss import NOT_ASKED
 from privlab.dpsgd.step import PrivateStep
 
 #: Records looked at, noise values measured (at least) and how many standard errors of their spread are accepted:

@@ -11,13 +11,16 @@ from privlab.data.catalogue import DatasetFacts
 from privlab.models.catalogue import (
     COLOUR_CNN_WIDTHS,
     HIDDEN_UNITS,
-    MODELS,
     RESNET_BLOCKS,
     RESNET_WIDTHS,
+    TRANSFORMERS,
     misfit,
     part_misfit,
     scatter_shape,
 )
+from privlab.models.language import SmallBert, SmallGpt
+from privlab.models.parts import choose_part
+from privlab.models.tokens import HashedWords
 
 #: Channels that share one mean and deviation in GroupNorm.
 _CHANNELS_A_GROUP = 4
@@ -27,7 +30,7 @@ def build(model_key: str, facts: DatasetFacts, seed: int, trains: str = "all", l
     """A freshly initialised network on the CPU.
 
     It takes a batch of the data set's inputs, or of the model's features where it has any, and returns logits of shape
-    (records, classes). The weights depend on ``seed`` alone; the caller's random state is left as it was.
+    (records, classes), or (records, tokens, V) for language. The weights depend on ``seed`` alone; the caller's random state is left as it was.
 
     Args:
         trains: the part that trains, one that the model offers.
@@ -42,7 +45,9 @@ def build(model_key: str, facts: DatasetFacts, seed: int, trains: str = "all", l
         raise ValueError(problem)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _BUILDERS[MODELS[model_key].key](facts)
+        model = _BUILDERS[model_key](facts)
+        choose_part(model, trains, lora_rank)
+        return model
 
 
 def _logistic(facts: DatasetFacts) -> nn.Module:
@@ -146,10 +151,20 @@ def _resnet(facts: DatasetFacts) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, facts.classes))
 
 
+def _small_bert(facts: DatasetFacts) -> nn.Module:
+    return SmallBert(TRANSFORMERS["small-bert"], facts.classes, HashedWords.pad)
+
+
+def _small_gpt(facts: DatasetFacts) -> nn.Module:
+    return SmallGpt(TRANSFORMERS["small-gpt"])
+
+
 _BUILDERS = {
     "logistic": _logistic,
     "mlp": _mlp,
     "cnn": _cnn,
     "scatter-linear": _scatter_linear,
     "resnet-gn": _resnet,
+    "small-bert": _small_bert,
+    "small-gpt": _small_gpt,
 }

@@ -41,6 +41,29 @@ class ModelFacts:
     weights: str | None = None
 
 
+@dataclass(frozen=True)
+class Transformer:
+    """Sizes of a transformer: numbers for each token, attention heads, blocks, tokens that it reads at most, and tokens there are."""
+
+    width: int
+    heads: int
+    blocks: int
+    context: int
+    vocabulary: int
+
+
+#: Words are hashed into so many buckets, two of which stand for padding and beginning.
+WORD_BUCKETS = 4096
+#: Bytes, padding, and the edge between texts.
+BYTE_TOKENS = 258
+TRANSFORMERS = {
+    "small-bert": Transformer(width=48, heads=4, blocks=2, context=64, vocabulary=WORD_BUCKETS),
+    "small-gpt": Transformer(width=96, heads=4, blocks=2, context=128, vocabulary=BYTE_TOKENS),
+}
+#: The package that LoRA adapters come from.
+ADAPTERS = "peft"
+_PARTS = ("all", "lora", "last", "bias", "head")
+
 MODELS: dict[str, ModelFacts] = {
     facts.key: facts
     for facts in (
@@ -79,9 +102,34 @@ MODELS: dict[str, ModelFacts] = {
             ("image",),
             min_side=28,
         ),
+        ModelFacts(
+            "small-bert",
+            "Small BERT",
+            "A transformer of two blocks that reads 64 words in both directions. Words are told apart by a fixed hash, since a "
+            "vocabulary learnt from the texts would tell of them.",
+            ("text",),
+            context=64,
+            trains=_PARTS,
+        ),
+        ModelFacts(
+            "small-gpt",
+            "Small GPT",
+            "A transformer of two blocks that reads 128 bytes and goes on with them, byte by byte. Longer texts are cut off.",
+            ("text",),
+            task="language",
+            context=128,
+            trains=_PARTS,
+        ),
     )
 }
 
+#: Records of each kind and task, in words.
+_RECORDS = {
+    ("image", "classify"): "pictures",
+    ("table", "classify"): "rows of a table",
+    ("text", "classify"): "texts that have a class",
+    ("text", "language"): "texts to go on with",
+}
 #: Hidden units of ``mlp``.
 HIDDEN_UNITS = 64
 #: Scales of the scattering transform, J, and its angles, L.
@@ -101,8 +149,10 @@ def misfit(model_key: str, dataset_key: str) -> str | None:
         KeyError: unknown model or data set.
     """
     model, data = MODELS[model_key], DATASETS[dataset_key]
-    if data.kind not in model.kinds:
-        return f"{model.title} needs pictures, but {data.title} is a table; choose logistic or mlp."
+    if data.kind not in model.kinds or data.task != model.task:
+        wanted = " or ".join(_RECORDS[kind, model.task] for kind in model.kinds)
+        fit = [key for key, other in MODELS.items() if data.kind in other.kinds and other.task == data.task]
+        return f"{model.title} needs {wanted}, but {data.title} holds {_RECORDS[data.kind, data.task]}; choose {' or '.join(fit)}."
     if data.kind == "image" and min(data.shape[1:]) < model.min_side:
         height, width = data.shape[1:]
         return (
@@ -147,7 +197,24 @@ def parameters(model_key: str, dataset_key: str, trains: str = "all", lora_rank:
     if problem:
         raise ValueError(problem)
     data = DATASETS[dataset_key]
+    if model_key in TRANSFORMERS:
+        return _transformer(TRANSFORMERS[model_key], data, trains, lora_rank)
     return _COUNTS[model_key](data)
+
+
+def _transformer(form: Transformer, data: DatasetFacts, trains: str, rank: int) -> int:
+    width = form.width
+    attention, network, norm = 4 * _dense(width, width), _dense(width, 4 * width, width), 2 * width
+    block = attention + network + 2 * norm
+    head = _dense(width, data.classes or form.vocabulary)
+    return {
+        "all": (form.vocabulary + form.context) * width + form.blocks * block + norm + head,
+        "last": block + norm + head,
+        # Biases of four projections, two norms and the two-layer network, and of the last norm.
+        "bias": form.blocks * (4 + 2 + 5) * width + width + head,
+        "lora": form.blocks * rank * (4 * 2 * width + 2 * 5 * width) + head,
+        "head": head,
+    }[trains]
 
 
 def _dense(*widths: int) -> int:

@@ -1,4 +1,4 @@
-"""Fixed features of pictures: the scattering transform, computed once and kept on disk.
+"""What a model is given of a record: the tokens of a text, or fixed features of a picture, computed once and kept on disk.
 
 A feature vector depends on its own picture and on constants only. Normalising with statistics of the training set, as
 the original code also offers, would mix records and spend privacy that nobody counts.
@@ -22,8 +22,10 @@ from torch.nn import functional
 
 from privlab import paths
 from privlab.data.cache import Progress, disk_full, is_disk_full, making, publish, quiet
-from privlab.data.load import Dataset
+from privlab.data.load import NOT_ASKED, Dataset
+from privlab.data.texts import Texts
 from privlab.models.catalogue import MODELS, SCATTER_ANGLES, SCATTER_SCALES, misfit, scatter_shape
+from privlab.models.tokens import Tokenizer, encode, tokenizer
 
 #: Raise it whenever the features of a picture change.
 _VERSION = 1
@@ -39,30 +41,33 @@ class FeaturesError(Exception):
     """Features could not be computed or kept. The message says why in plain words."""
 
 
-def prepare(dataset: Dataset, model_key: str, progress: Progress | None = None) -> Dataset:
-    """The data set as the model is trained on it: its fixed features, or the data set itself for most models.
+def prepare(dataset: Dataset | Texts, model_key: str, progress: Progress | None = None) -> Dataset:
+    """The data set as the model is trained on it: its fixed features, the tokens of texts, or the data set itself.
 
     The features lie in PrivLab's data folder and are mapped into memory, so runs side by side share one copy. Two
     processes that need the same features at once: the second waits for the first.
 
     Args:
-        dataset: pictures in 0…1.
+        dataset: pictures in 0…1, or texts.
         model_key: a key of MODELS.
         progress: called with pictures done, pictures in all, and what is being done; what it raises ends the work and
             leaves nothing behind.
 
     Returns:
-        A data set with the same facts and labels; inputs of shape (records, *scatter_shape(facts.shape)).
+        A data set with the same facts and labels; inputs of shape (records, *scatter_shape(facts.shape)), or tokens as
+        :func:`tokenised` gives them.
 
     Raises:
         ValueError: the model does not take this data set.
         FeaturesError: the disk is full, or the folder cannot be written.
     """
-    if MODELS[model_key].features is None:
-        return dataset
     problem = misfit(model_key, dataset.facts.key)
     if problem:
         raise ValueError(problem)
+    if isinstance(dataset, Texts):
+        return tokenised(dataset, tokenizer(model_key), MODELS[model_key].context)
+    if MODELS[model_key].features is None:
+        return dataset
     say, place = progress or quiet, _place(dataset)
     features = _load(place, dataset)
     if features is None:
@@ -72,6 +77,24 @@ def prepare(dataset: Dataset, model_key: str, progress: Progress | None = None) 
             raise _refusal(place, dataset, error) from error
     train_x, test_x = features
     return Dataset(dataset.facts, train_x, dataset.train_y, test_x, dataset.test_y)
+
+
+def tokenised(texts: Texts, tokens: Tokenizer, context: int) -> Dataset:
+    """Texts as tokens, each cut off after ``context`` of them.
+
+    Returns:
+        Inputs (records, context) int64, filled up on the right. For language the labels are the next tokens, of the same
+        shape, with -100 where the text is over.
+    """
+
+    def part(texts: Sequence[str], labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        if labels is not None:
+            return encode(tokens, texts, context), labels
+        ids = encode(tokens, texts, context + 1)
+        following = ids[:, 1:]
+        return ids[:, :-1].contiguous(), following.masked_fill(following == tokens.pad, NOT_ASKED)
+
+    return Dataset(texts.facts, *part(texts.train, texts.train_y), *part(texts.test, texts.test_y))
 
 
 def scatter(pictures: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from privlab.dpsgd.loss import NOT_ASKED
+from privlab.data.load import NOT_ASKED
 
 Logits = Callable[[Tensor], Tensor]
 #: Most records at once: on a CPU what its caches hold is quicker, by 1.7 for ResNet-20.

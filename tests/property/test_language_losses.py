@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from privlab.data.load import NOT_ASKED
 from privlab.dpsgd.clipping import Clipping
 from privlab.dpsgd.guards import MechanismError
-from privlab.dpsgd.loss import NOT_ASKED, record_losses
+from privlab.dpsgd.loss import record_losses
 from privlab.dpsgd.methods import gradients_for
 from tests.onerecord import Net, clipped, length, one_by_one, own_loss, summed
 

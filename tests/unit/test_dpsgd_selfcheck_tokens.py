@@ -7,12 +7,12 @@ import torch
 from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 
+from privlab.data.load import NOT_ASKED
 from privlab.dpsgd import onepass
 from privlab.dpsgd.cipher import CipherStream
 from privlab.dpsgd.gaussian import CipherNoise
 from privlab.dpsgd.guards import MechanismError
 from privlab.dpsgd.hooks import HooksModule
-from privlab.dpsgd.loss import NOT_ASKED
 from privlab.dpsgd.selfcheck import _unusual, self_check
 from privlab.dpsgd.step import PrivateStep
 from privlab.privacy.plan import PrivacyPlan

@@ -8,7 +8,7 @@ from privlab.models.catalogue import MODELS, misfit, parameters, scatter_shape
 
 
 def test_the_catalogue_names_every_model():
-    assert tuple(MODELS) == ("logistic", "mlp", "cnn", "scatter-linear", "resnet-gn")
+    assert tuple(MODELS) == ("logistic", "mlp", "cnn", "scatter-linear", "resnet-gn", "small-bert", "small-gpt")
     assert all(facts.about and facts.title for facts in MODELS.values())
 
 
@@ -24,7 +24,7 @@ def test_every_model_has_data_that_comes_with_privlab(model):
 
 @pytest.mark.parametrize("model", ["cnn", "scatter-linear", "resnet-gn"])
 def test_a_table_is_no_picture(model):
-    expected = f"{MODELS[model].title} needs pictures, but Adult census is a table; choose logistic or mlp."
+    expected = f"{MODELS[model].title} needs pictures, but Adult census holds rows of a table; choose logistic or mlp."
     assert misfit(model, "adult") == expected
 
 

@@ -1,0 +1,86 @@
+"""Texts as numbers, by vocabularies that are public: none is learnt from the texts of a run, which would tell of them."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from privlab.models.catalogue import BYTE_TOKENS, WORD_BUCKETS
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+class Tokenizer(Protocol):
+    """Texts to ids and back.
+
+    Attributes:
+        size: V, ids there are.
+        pad: id that fills up short texts.
+        begin: id that every text begins with.
+        end: id that a text ends with; None where ends are not told.
+    """
+
+    size: int
+    pad: int
+    begin: int
+    end: int | None
+
+    def ids(self, text: str) -> list[int]:
+        """Ids of a text, with its beginning and end."""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids; what is no text is left out."""
+
+
+class Bytes:
+    """The bytes of UTF-8."""
+
+    pad = 256
+    #: Between texts, as GPT-2 has one token for beginning and end.
+    begin = end = 257
+    size = BYTE_TOKENS
+
+    def ids(self, text: str) -> list[int]:
+        return [self.begin, *text.encode(), self.end]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return bytes(i for i in ids if i < 256).decode(errors="replace")
+
+
+class HashedWords:
+    """Words and signs, each in one of many buckets by a fixed hash (Weinberger et al. 2009, arXiv:0902.2206).
+
+    Small and capital letters count the same. Words that share a bucket cannot be told apart, and there is no way back.
+    """
+
+    pad, begin, end = 0, 1, None
+    size = WORD_BUCKETS
+
+    def ids(self, text: str) -> list[int]:
+        words = _WORD.findall(text.lower())
+        return [self.begin, *(2 + zlib.crc32(word.encode()) % (self.size - 2) for word in words)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        raise NotImplementedError("A hash has no way back to words.")
+
+
+_TOKENIZERS = {"small-bert": HashedWords, "small-gpt": Bytes}
+
+
+def tokenizer(model_key: str) -> Tokenizer:
+    """What turns texts into the ids that the model takes. Raises KeyError for a model that takes no texts."""
+    return _TOKENIZERS[model_key]()
+
+
+def encode(tokens: Tokenizer, texts: Sequence[str], context: int) -> Tensor:
+    """Ids (texts, ``context``) int64: each text's first ones, filled up on the right."""
+    found = torch.full((len(texts), context), tokens.pad)
+    for row, text in zip(found, texts, strict=True):
+        ids = torch.tensor(tokens.ids(text)[:context])
+        row[: len(ids)] = ids
+    return found
