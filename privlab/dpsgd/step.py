@@ -111,6 +111,11 @@ class PrivateStep:
         self._aim()
 
     @property
+    def settled(self) -> bool:
+        """Whether the number of records in memory at once is no longer on trial."""
+        return self._search.settled
+
+    @property
     def clip_state(self) -> float | None:
         """The C that was learnt for the coming step; None unless it is adaptive. It follows from released numbers."""
         return self.adaptive.max_grad_norm if self.adaptive else None

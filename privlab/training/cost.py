@@ -22,6 +22,7 @@ from privlab.config import RunConfig
 from privlab.data.load import Dataset
 from privlab.metrics import SUBSET, Cost
 from privlab.models.catalogue import scatter_shape
+from privlab.models.tokens import tokenizer
 from privlab.preflight import Preflight
 from privlab.training.device import choose_device
 from privlab.training.trainer import Trainer
@@ -101,7 +102,7 @@ def _with_batch(checked: Preflight, size: int) -> Preflight:
 def _random(checked: Preflight, device: torch.device) -> Dataset:
     facts, model, rows = checked.dataset, checked.model, checked.plan.records
     source = torch.Generator().manual_seed(0)
-    words = _words(model.key) if model.context and not model.features else 0
+    words = tokenizer(model.key).size if model.context and not model.features else 0
     parts = []
     for count in (rows, min(facts.test_records, SUBSET)):
         places = (count, model.context)
@@ -113,12 +114,6 @@ def _random(checked: Preflight, device: torch.device) -> Dataset:
         asked = (words, places) if facts.task == "language" else (facts.classes, (count,))
         parts.append(torch.randint(*asked, generator=source).to(device))
     return Dataset(facts, *parts)
-
-
-def _words(model_key: str) -> int:
-    from privlab.models.tokens import tokenizer
-
-    return tokenizer(model_key).size
 
 
 def _steps(

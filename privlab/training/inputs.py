@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from privlab.config import RunConfig
 from privlab.data.cache import Progress, quiet
 from privlab.data.catalogue import DATASETS
 from privlab.data.load import Dataset, load
+from privlab.data.secrets import Secret, make_secrets, plant
+from privlab.data.texts import Texts, load_texts
 from privlab.models.features import prepare
-
-if TYPE_CHECKING:
-    from privlab.data.secrets import Secret
-    from privlab.data.texts import Texts
 
 
 def inputs(config: RunConfig, progress: Progress = quiet) -> Dataset:
@@ -25,24 +22,13 @@ def inputs(config: RunConfig, progress: Progress = quiet) -> Dataset:
         ValueError: the model does not take these records, or more secrets are to be planted than the records leave room for.
     """
     key = config.data.dataset
-    records = _texts(config) if DATASETS[key].kind == "text" else load(key)
+    records = planted(config, load_texts(key)) if DATASETS[key].kind == "text" else load(key)
     return prepare(records, config.model.name, progress)
-
-
-def _texts(config: RunConfig) -> Texts:
-    from privlab.data.texts import load_texts
-
-    return planted(config, load_texts(config.data.dataset))
 
 
 def secrets_of(config: RunConfig) -> tuple[Secret, ...]:
     """The made-up secrets that ``config`` plants, the same each time."""
-    data = config.data
-    if not data.secrets:
-        return ()
-    from privlab.data.secrets import make_secrets
-
-    return make_secrets(data.secret_kind, data.secrets, config.training.seed)
+    return make_secrets(config.data.secret_kind, config.data.secrets, config.training.seed)
 
 
 def planted(config: RunConfig, texts: Texts) -> Texts:
@@ -51,9 +37,6 @@ def planted(config: RunConfig, texts: Texts) -> Texts:
     Raises:
         ValueError: more secrets than a tenth of the records.
     """
-    secrets = secrets_of(config)
-    if not secrets:
-        return texts
-    from privlab.data.secrets import plant
-
-    return replace(texts, train=plant(texts.train, secrets, config.data.secret_repeats, config.training.seed))
+    return replace(
+        texts, train=plant(texts.train, secrets_of(config), config.data.secret_repeats, config.training.seed)
+    )

@@ -8,17 +8,14 @@ import pytest
 
 from privlab.config import PRESETS, RunConfig, load_preset
 from privlab.config.knobs import bounds_of
-from privlab.data.catalogue import DATASETS
 from privlab.models.catalogue import MODELS
 from privlab.runs.record import Status
 from privlab.ui import launching
 from privlab.ui.settings import SETTINGS
 from tests.pages.conftest import address, errors, stored
 
-#: Settings that only texts and their models show, and whether there are any.
+#: Settings that only texts and their models show.
 OF_TEXTS = {path for path, each in SETTINGS.items() if {"data.dataset", "model.name"} & (each.knob.when or {}).keys()}
-TEXTS = {"sms-messages", "small-gpt"} <= {*DATASETS, *MODELS}
-with_texts = pytest.mark.skipif(not TEXTS, reason="no texts and no model of them are catalogued")
 
 
 def test_an_empty_lab_says_what_to_do(visit) -> None:
@@ -46,13 +43,15 @@ def test_every_setting_has_a_widget(visit) -> None:
         ("privacy.noise_schedule", "step"),
         ("privacy.noise_schedule", "custom"),
         ("privacy.clipping", "adaptive"),
-        *((("data.dataset", "sms-messages"), ("model.name", "small-gpt"), ("model.trains", "lora")) if TEXTS else ()),
+        ("data.dataset", "sms-messages"),
+        ("model.name", "small-gpt"),
+        ("model.trains", "lora"),
     ):
         app.selectbox(key=path).select(value).run()
         look()
     app.segmented_control(key="noise_by").set_value("privacy.noise_multiplier").run()
     look()
-    assert set(SETTINGS) - (set() if TEXTS else OF_TEXTS) <= drawn
+    assert set(SETTINGS) <= drawn
 
 
 def test_a_setting_without_a_say_is_not_drawn(visit) -> None:
@@ -166,8 +165,6 @@ def test_every_bound_is_enforced_beside_its_field(visit) -> None:
     app = visit()
     app.segmented_control(key="noise_by").set_value("privacy.noise_multiplier").run()
     for path, setting in SETTINGS.items():
-        if path in OF_TEXTS and not TEXTS:
-            continue
         if path == "privacy.target_epsilon":
             app.segmented_control(key="noise_by").set_value(path).run()
         choices = [(others.split("|")[0], allowed[0]) for others, allowed in (setting.knob.when or {}).items()]
@@ -238,7 +235,6 @@ def test_a_data_set_that_is_not_here_is_offered_and_not_launched(visit, store, m
     assert started == ["cifar10"]
 
 
-@with_texts
 def test_a_model_offers_the_parts_that_it_can_train(visit, store) -> None:
     app = visit()
     app.selectbox(key="data.dataset").select("sms-messages").run()

@@ -9,12 +9,11 @@ from torch.nn.functional import cross_entropy
 from privlab.data.catalogue import DATASETS
 from privlab.data.load import NOT_ASKED
 from privlab.data.texts import load_texts
-from privlab.dpsgd.loss import record_losses
-from privlab.dpsgd.onepass import OnePassGradients
 from privlab.models.build import build
 from privlab.models.catalogue import MODELS, TRANSFORMERS, misfit, parameters
 from privlab.models.features import prepare
 from privlab.models.tokens import Bytes, HashedWords, encode, tokenizer
+from tests.onerecord import check
 
 FITS = {"small-bert": "sms-spam", "small-gpt": "sms-messages"}
 CASES = [(model, part) for model in FITS for part in MODELS[model].trains]
@@ -89,17 +88,7 @@ def test_one_pass_is_each_records_own_gradient(model: str, part: str) -> None:
         for p in built.parameters():  # also adapters that begin at zero
             if p.requires_grad and not p.any():
                 torch.nn.init.normal_(p, std=0.02)
-    trained = [p for p in built.parameters() if p.requires_grad]
-    own = [
-        torch.cat(
-            [g.flatten() for g in torch.autograd.grad(record_losses(built(x[i : i + 1]), y[i : i + 1]).sum(), trained)]
-        )
-        for i in range(len(x))
-    ]
-    gradients = OnePassGradients(built, 1.0, None, 1, torch.float32)
-    gradients.differentiate(x, y)
-    expected = torch.stack(own).norm(dim=1)
-    torch.testing.assert_close(gradients._norms, expected, rtol=1e-4, atol=1e-6)
+    check(built, x, y, room=1e-4)
 
 
 @pytest.mark.parametrize("model", FITS)

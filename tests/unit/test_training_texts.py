@@ -11,6 +11,7 @@ from privlab.data.catalogue import DATASETS
 from privlab.dpsgd.guards import MechanismError
 from privlab.metrics import METRICS, Point
 from privlab.models.catalogue import MODELS, parameters
+from privlab.models.tokens import tokenizer
 from privlab.preflight import preflight
 from privlab.training.attack import ask_model
 from privlab.training.checkpoint import Checkpoint
@@ -20,9 +21,6 @@ from privlab.training.inputs import inputs, secrets_of
 from privlab.training.remeasure import measured_again
 from privlab.training.train import train
 from privlab.training.trainer import Trainer
-
-pytest.importorskip("privlab.data.texts", reason="no texts are catalogued")
-tokenizer = pytest.importorskip("privlab.models.tokens", reason="no model of texts is catalogued").tokenizer
 
 SPAM = RunConfig.from_dict(
     {
