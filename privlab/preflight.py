@@ -103,24 +103,19 @@ def preflight(config: RunConfig) -> Preflight:
 
 
 def _part_problems(config: RunConfig, model: ModelFacts) -> list[Problem]:
-    """Why the part that is to train is none of the model's, or what the model needs is not installed."""
+    """Why the part that is to train is none of the model's, or needs what is not installed."""
     found = []
     part = part_trained(model.key, config.model.trains)
     if reason := part_misfit(model.key, part):
         found.append(Problem("model.trains", f"trains={config.model.trains}: {reason}"))
-    wanted = {("model.name", f"model={model.key}"): model.needs}
-    if part == "lora":
-        wanted["model.trains", "trains=lora"] = (ADAPTERS,)
-    for (path, what), packages in wanted.items():
-        missing = [package for package in packages if find_spec(package) is None]
-        if missing:
-            found.append(
-                Problem(
-                    path,
-                    f"{what} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
-                    "run “pip install -r requirements-language.txt” and start PrivLab again.",
-                )
+    if part == "lora" and find_spec(ADAPTERS) is None:
+        found.append(
+            Problem(
+                "model.trains",
+                f"trains=lora needs {ADAPTERS}, which is not installed: run “pip install -r requirements-language.txt” and start "
+                "PrivLab again.",
             )
+        )
     return found
 
 

@@ -24,8 +24,6 @@ class ModelFacts:
         task: that it does, ``classify`` or ``language``.
         context: tokens of a text that it takes; 0 where it takes no texts.
         trains: which parts of it can be trained, the usual one first.
-        needs: packages of requirements-language.txt that it needs.
-        weights: key of the weights that it starts from and that are fetched; None where it starts from a seed alone.
     """
 
     key: str
@@ -37,8 +35,6 @@ class ModelFacts:
     task: Literal["classify", "language"] = "classify"
     context: int = 0
     trains: tuple[str, ...] = ("all",)
-    needs: tuple[str, ...] = ()
-    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ TRANSFORMERS = {
     "small-bert": Transformer(width=48, heads=4, blocks=2, context=64, vocabulary=WORD_BUCKETS),
     "small-gpt": Transformer(width=96, heads=4, blocks=2, context=128, vocabulary=BYTE_TOKENS),
 }
-#: The package that LoRA adapters come from.
+#: The package that LoRA adapters come from, in requirements-language.txt.
 ADAPTERS = "peft"
 _PARTS = ("all", "lora", "last", "bias", "head")
 

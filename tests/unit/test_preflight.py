@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from privlab.config import ConfigError, RunConfig, load_preset
-from privlab.data.catalogue import DATASETS
-from privlab.models.catalogue import MODELS
 from privlab.preflight import preflight
 
 DIGITS = load_preset("digits")
@@ -52,17 +48,21 @@ def test_a_part_that_the_model_does_not_offer_is_refused_beside_it() -> None:
     assert preflight(DIGITS).trains == preflight(DIGITS.replace(model__trains="all")).trains == "all"
 
 
-def test_a_package_that_is_not_installed_is_named_beside_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "mlp", replace(MODELS["mlp"], needs=("json", "no_such_package")))
-    message = problems(DIGITS)["model.name"]
-    assert "needs no_such_package, which is not installed" in message and "requirements-language.txt" in message
+def test_adapters_that_are_not_installed_are_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DIGITS.replace(
+        data__dataset="sms-spam", model__name="small-bert", model__trains="lora", privacy__delta=1e-5
+    )
+    preflight(config)
+    monkeypatch.setattr("privlab.preflight.find_spec", lambda package: None)
+    message = problems(config)["model.trains"]
+    assert "needs peft, which is not installed" in message and "requirements-language.txt" in message
 
 
-def test_secrets_need_texts_to_go_on_with_and_room_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_need_texts_to_go_on_with_and_room_in_them() -> None:
     assert "secrets=2" in problems(DIGITS.replace(data__secrets=2))["data.secrets"]
-    monkeypatch.setitem(DATASETS, "digits", replace(DATASETS["digits"], task="language"))
-    assert preflight(DIGITS.replace(data__secrets=2, data__secret_repeats=10)).config.data.secrets == 2
-    message = problems(DIGITS.replace(data__secrets=100, data__secret_repeats=10))["data.secrets"]
+    messages = DIGITS.replace(data__dataset="sms-messages", model__name="small-gpt", privacy__delta=1e-5)
+    assert preflight(messages.replace(data__secrets=2, data__secret_repeats=10)).config.data.secrets == 2
+    message = problems(messages.replace(data__secrets=100, data__secret_repeats=10))["data.secrets"]
     assert "secrets=100 × secret_repeats=10 would replace 1,000" in message and "at most a tenth" in message
 
 
