@@ -11,7 +11,6 @@ import logging
 import os
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,33 +21,56 @@ from privlab.privacy.plan import PrivacyPlan
 log = logging.getLogger(__name__)
 
 
-def ask_others(plan: PrivacyPlan) -> Future[Opinions]:
-    """What other accountants say of ``plan``. Opacus's PRV, which takes many seconds, is not asked: it is on the Budget page,
-    in ``verify`` and on the command line."""
-    pool = ThreadPoolExecutor(1, "privlab-opinions")
-    asked = pool.submit(asked_elsewhere, plan)
-    pool.shutdown(wait=False)
-    return asked
+class Others:
+    """What other accountants say of ``plan``. Opacus's PRV, which takes many seconds, is not asked: it is on the Budget page, in
+    ``verify`` and on the command line. :meth:`close` it at the end."""
+
+    def __init__(self, plan: PrivacyPlan):
+        self._plan = plan
+        self._process = start(plan) if plan.is_private else None
+
+    def ready(self) -> bool:
+        """Whether :meth:`opinions` need not be waited for."""
+        return self._process is not None and self._process.poll() is not None
+
+    def opinions(self) -> Opinions:
+        """Every accountant's ε but PRV's; worked out here where there was no process to be had."""
+        if self._process:
+            said, complaint = self._process.communicate()
+            try:
+                found = json.loads(said)
+                return Opinions(**found | {"flags": tuple(found["flags"])})
+            except ValueError:
+                # The answer must come all the same, or nothing would confirm the last ε.
+                log.warning("the accountants' process failed; they are asked in this one: %s", complaint[-500:])
+        return second_opinions(self._plan, prv_seconds=0)
+
+    def close(self) -> None:
+        """End the process, if it is still at work."""
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
 
 
-def asked_elsewhere(plan: PrivacyPlan) -> Opinions:
-    """Every accountant's ε of ``plan`` but PRV's, from another process; from this one where none can be had."""
+def start(plan: PrivacyPlan) -> subprocess.Popen[str] | None:
+    """The process, told ``plan``; None where it cannot be started."""
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             (sys.executable, "-m", __name__),
-            input=json.dumps(plan.to_dict()),
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=True,
             cwd=Path(privlab.__file__).parent.parent,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        said = json.loads(done.stdout)
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        # The answer must come all the same, or nothing would confirm the last ε.
-        log.warning("the accountants' process failed (%s); they are asked in this one", error)
-        return second_opinions(plan, prv_seconds=0)
-    return Opinions(**said | {"flags": tuple(said["flags"])})
+        with process.stdin as told:
+            json.dump(plan.to_dict(), told)
+    except OSError as error:
+        log.warning("no process for the accountants: %s", error)
+        return None
+    process.stdin = None
+    return process
 
 
 def main() -> None:

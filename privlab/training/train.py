@@ -19,7 +19,7 @@ from privlab.training.checkpoint import Checkpoint
 from privlab.training.device import choose_device
 from privlab.training.events import Event
 from privlab.training.inputs import inputs
-from privlab.training.opinions import ask_others
+from privlab.training.opinions import Others
 from privlab.training.trainer import Trainer
 
 Save = Callable[[Checkpoint], None]
@@ -70,14 +70,18 @@ def train(
     yield from _check(trainer)
     if resume:
         trainer.restore(resume)  # 1 load the parameters
+    others = Others(plan)
     try:
         trainer.open_store()  # 2 encrypt them: the store's server holds ciphertext only
-        yield from _steps(trainer, resume.seconds if resume else 0.0, save, wished)
+        yield from _steps(trainer, others, resume.seconds if resume else 0.0, save, wished)
     finally:
+        others.close()
         trainer.close()
 
 
-def _steps(trainer: Trainer, seconds_before: float, save: Save | None, wished: _Wish) -> Iterator[Point | Event]:
+def _steps(
+    trainer: Trainer, others: Others, seconds_before: float, save: Save | None, wished: _Wish
+) -> Iterator[Point | Event]:
     config, plan = trainer.config, trainer.plan
     yield _started(trainer)
     if trainer.fallbacks:
@@ -87,7 +91,7 @@ def _steps(trainer: Trainer, seconds_before: float, save: Save | None, wished: _
             {"fallbacks": trainer.fallbacks},
         )
     spent = _Spent(plan, logged_steps(plan.steps, config.training.curve_points))
-    asked = ask_others(plan) if plan.is_private else None
+    unconfirmed = plan.is_private
     watch = _Stopwatch(seconds_before)
     point, finite = None, True
     for step in range(trainer.step + 1, plan.steps + 1):  # 7 repeat 3–6
@@ -107,8 +111,8 @@ def _steps(trainer: Trainer, seconds_before: float, save: Save | None, wished: _
         metrics |= trainer.clock.take()
         point = Point(step, step * plan.sample_rate, seconds, spent.at(step), metrics)
         watch.pause()
-        if asked and (last or asked.done()):
-            opinions, asked = asked.result(), None
+        if unconfirmed and (last or others.ready()):
+            opinions, unconfirmed = others.opinions(), False
             confirm(plan, opinions)  # no final ε is published that dp-accounting does not confirm
             yield _told(opinions)
         yield point

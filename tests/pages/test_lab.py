@@ -224,7 +224,7 @@ def test_a_model_that_does_not_fit_is_said_beside_the_model(visit) -> None:
 
 def test_a_data_set_that_is_not_here_is_offered_and_not_launched(visit, store, monkeypatch) -> None:
     started = []
-    monkeypatch.setattr("privlab.ui.fetching.start", lambda key, get: started.append(key))
+    monkeypatch.setattr("privlab.ui.fetching.start", started.append)
     app = visit()
     app.selectbox(key="data.dataset").select("cifar10").run()
     assert any("is not on this computer yet" in each.value for each in app.warning)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from privlab.config import PRESETS, ConfigError, RunConfig
+from privlab.data.catalogue import DATASETS
 from privlab.privacy import PrivacyPlan, logged_steps, make_plan, steps_for
 from privlab.privacy.phases import Phase, total_steps
 from privlab.privacy.plan import AdaptiveClip
@@ -54,7 +55,7 @@ def test_full_batch_is_allowed():
 @pytest.mark.parametrize("key", PRESETS)
 def test_presets_have_plans(key):
     config = PRESETS[key].config
-    plan = make_plan(config, 1437 if config.data.dataset == "digits" else 60_000)
+    plan = make_plan(config, DATASETS[config.data.dataset].train_records)
     assert plan.is_private == config.privacy.is_private
 
 
