@@ -32,7 +32,7 @@ def replace_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -
     except OSError:
         part.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    to_disk(path.parent)
 
 
 def create_once(path: Path, data: bytes) -> None:
@@ -44,7 +44,7 @@ def create_once(path: Path, data: bytes) -> None:
         return
     finally:
         part.unlink()
-    _sync_folder(path.parent)
+    to_disk(path.parent)
 
 
 def overwrite_and_unlink(path: Path) -> None:
@@ -59,7 +59,7 @@ def overwrite_and_unlink(path: Path) -> None:
     except FileNotFoundError:
         return
     path.unlink()
-    _sync_folder(path.parent)
+    to_disk(path.parent)
 
 
 @contextmanager
@@ -102,8 +102,9 @@ def _write_pieces(file: BinaryIO, pieces: Iterable[bytes | memoryview]) -> None:
             begun = written
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def to_disk(path: Path) -> None:
+    """Wait until what was written of a file, or of the entries of a folder, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from privlab.config import ConfigError, Problem, RunConfig
 from privlab.data.catalogue import DATASETS, DatasetFacts
+from privlab.data.secrets import ONE_IN
 from privlab.encryption import modes
 from privlab.models.catalogue import ADAPTERS, MODELS, ModelFacts, misfit, parameters, part_misfit
 from privlab.privacy.owners import LEAST_SHARE, share_on_grid
@@ -130,7 +131,7 @@ def _secret_problems(config: RunConfig, dataset: DatasetFacts) -> list[Problem]:
                 f"secrets={data.secrets} has no meaning here: {dataset.title} is no text that a model goes on with; choose 0.",
             )
         ]
-    written, most = data.secrets * data.secret_repeats, dataset.train_records // 10
+    written, most = data.secrets * data.secret_repeats, dataset.train_records // ONE_IN
     if written > most:
         return [
             Problem(

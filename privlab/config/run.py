@@ -10,13 +10,13 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import ValidationError
 
+from privlab.config.encryption import EncryptionConfig
 from privlab.config.knobs import knob
 from privlab.config.privacy import PrivacyConfig
 from privlab.config.problems import ConfigError, Problem
 from privlab.config.section import Section
 from privlab.config.sections import (
     DataConfig,
-    EncryptionConfig,
     ModelConfig,
     PerformanceConfig,
     TrainingConfig,

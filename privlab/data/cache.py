@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from privlab.files import to_disk
+
 #: Seconds between two tries to get the lock.
 _RETRY = 0.25
 
@@ -54,7 +56,7 @@ def making(target: Path, waiting: Callable[[], None]) -> Iterator[Path]:
 def publish(complete: Path, target: Path) -> None:
     """Put a complete file or folder in its place in one step. What was there before is replaced."""
     for file in (complete, *complete.glob("*")):
-        _to_disk(file)
+        to_disk(file)
     if target.is_dir():
         shutil.rmtree(target)
     os.replace(complete, target)
@@ -79,11 +81,3 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,8 +14,8 @@ from typing import Literal
 
 Kind = Literal["card", "phone", "pin", "name"]
 
-#: Secrets may take the place of this share of the texts.
-MOST_PLANTED = 0.1
+#: Secrets may take the place of one text in so many.
+ONE_IN = 10
 _OWNERS = (
     *("Anna", "Bruno", "Carla", "David", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas"),
     *("Kira", "Luis", "Mina", "Noah", "Olga", "Pavel", "Rosa", "Samir", "Tessa", "Viktor"),
@@ -92,7 +92,7 @@ _FORMS: dict[Kind, _Form] = {
     "card": _Form("card number", 10**14, _card),
     # 07700 900000 to 900999 are kept for films and plays by the United Kingdom's regulator Ofcom.
     "phone": _Form("phone number", 1000, lambda number: f"07700 900{number:03d}"),
-    "pin": _Form("door code", 10**6, lambda number: f"{number:06d}"),
+    "pin": _Form("PIN", 10**6, lambda number: f"{number:06d}"),
     "name": _Form("doctor", len(_SYLLABLES) ** 4, _name),
 }
 #: Most secrets of a run: each has a beginning of its own.
@@ -142,7 +142,7 @@ def plant(texts: Sequence[str], secrets: Sequence[Secret], repeats: int, seed: i
     Raises:
         ValueError: more than a tenth of the texts would be replaced.
     """
-    wanted, most = len(secrets) * repeats, int(MOST_PLANTED * len(texts))
+    wanted, most = len(secrets) * repeats, len(texts) // ONE_IN
     if wanted > most:
         raise ValueError(
             f"{len(secrets)} secrets in {repeats} records each are {wanted} records; at most {most}, a tenth of the {len(texts)}, "

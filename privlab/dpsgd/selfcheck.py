@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from scipy.special import gammainc, gammaincc
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from privlab.data.load import NOT_ASKED
@@ -22,23 +21,18 @@ from privlab.dpsgd.ghost import GhostGradients
 from privlab.dpsgd.gradients import quiet_hooks
 from privlab.dpsgd.guards import MechanismError
 from privlab.dpsgd.hooks import HooksGradients
+from privlab.dpsgd.noisecheck import count_noise_ratio, noise_ratio
+from privlab.dpsgd.probes import distorted_logits, unusual_tokens
 from privlab.dpsgd.step import PrivateStep
 
-#: Records looked at, noise values measured (at least) and how many standard errors of their spread are accepted:
-#: a sound mechanism is refused about once in a million runs, one with 5 % too little noise always.
-RECORDS, NOISE_VALUES, STANDARD_ERRORS = 8, 1 << 16, 5.0
-#: Noisy counts of adaptive clipping that are measured: half the noise is always found, 8 % too little nearly always.
-COUNTS = 1 << 12
-#: Chance that sound noise of one parameter, or of the count, is refused; on each side.
-FALSE_ALARM = 1e-9
+#: Records looked at.
+RECORDS = 8
 #: Room for float32 rounding: of the sensitivity, of a gradient against the one-record reference, and of a division.
 SENSITIVITY_ROOM, GRADIENT_ROOM, DIVISION_ROOM = 1e-4, 1e-3, 1e-5
 #: The second for a pass in bfloat16, which rounds to 8 bits at each layer, otherwise for one record than for several.
 COARSE_GRADIENT_ROOM = 0.1
 #: Numbers of one-record gradients held at once: of a large network fewer than eight records are looked at, five at least.
 _HELD, _FEWEST = 1 << 26, 5
-#: Records of tokens among which the longest and the shortest are looked for.
-_LOOKED_THROUGH = 1000
 #: Records in a physical chunk, so that the eight fall into several.
 _CHUNK = 3
 
@@ -66,10 +60,9 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
     """Check the mechanism on a few public records (test data), so that the result says nothing about training records.
 
     The first record is also made huge, and not a number; neither may get through. Where inputs are tokens, which are neither,
-    its logits are, and some records are made up (see :func:`_unusual`). Gradients are looked at under the C of the coming step,
-    under one that is short enough to shorten them all, and one that is so long that it shortens none.
-    Noise already given is forgotten (correlated noise begins anew), so call this before the first step after a start or a
-    resume.
+    its logits are, and some records are made up (:mod:`privlab.dpsgd.probes`). Gradients are looked at under the C of the coming
+    step, under one that is short enough to shorten them all, and one that is so long that it shortens none. Noise already given
+    is forgotten (correlated noise begins anew), so call this before the first step after a start or a resume.
 
     Args:
         step: of a private plan.
@@ -81,7 +74,7 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
     """
     step.check_what_trains()
     most = max(_FEWEST, min(RECORDS, _HELD // step.dimension))
-    x, y = (x[:most], y[:most]) if x.is_floating_point() else _unusual(x, y, most)
+    x, y = (x[:most], y[:most]) if x.is_floating_point() else unusual_tokens(x, y, most)
     if step.augmentations > 1:
         x = step.make_views(x)
     with _small_chunks(step):
@@ -104,50 +97,11 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
             for bound in (_short_bound(gradients), _long_bound(gradients)):
                 with _clipped_to(step, bound):
                     _refuse_heavy_count(step, x, y)
-        noise_ratio = _noise_ratio(step)
-        count_ratio = _count_noise_ratio(step) if step.adaptive else None
+        of_gradients = noise_ratio(step)
+        of_count = count_noise_ratio(step) if step.adaptive else None
     step.noise.reset()
     step.clear()
-    return SelfCheck(sensitivity, gradient_error, noise_ratio, method_error, count_ratio)
-
-
-def _unusual(x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """At most ``most`` ≥ 5 records of tokens: the longest and the shortest of some, and three that nobody wrote.
-
-    One says the rarest token over and over, so that all of its gradient falls on one row of an embedding; one is nothing but
-    padding, and asks nothing where next tokens are asked; one is random.
-    """
-    # Each text once: one that comes twice could not be told from its copy.
-    different = {row.tobytes(): i for i, row in reversed(list(enumerate(x[:_LOOKED_THROUGH].cpu().numpy())))}
-    places = torch.tensor(sorted(different.values()), device=x.device)
-    x, y = x[places], y[places]
-    pad = x[:, -1].mode().values
-    order = (x != pad).sum(1).argsort(descending=True, stable=True).tolist()
-    kept = [*order[: most - 4], *order[max(most - 4, len(order) - 1) :]]
-    words, often = x.unique(return_counts=True)
-    drawn = torch.randint(len(words), x[0].shape, generator=torch.Generator().manual_seed(0)).to(x.device)
-    rows = [words[often.argmin()].expand_as(x[0]), pad.expand_as(x[0]), words[drawn]]
-    if y.dim() == 1:
-        labels = [y[i % len(y)] for i in range(len(rows))]
-    else:
-        labels = [rows[0], torch.full_like(pad, NOT_ASKED).expand_as(x[0]), rows[2].roll(-1)]
-    return torch.stack([*x[kept], *rows]), torch.stack([*y[kept], *labels])
-
-
-@contextmanager
-def _distorted(step: PrivateStep, record: Tensor, factor: float) -> Iterator[None]:
-    """The network, with the logits of this one record multiplied by ``factor``, in whatever company it comes."""
-
-    def distort(module: nn.Module, args: tuple, logits: Tensor) -> Tensor:
-        same = (args[0] == record).flatten(1).all(1)
-        # The factor is chosen and not the product, whose gradient would be NaN for every record.
-        return logits * torch.where(same, factor, 1.0).to(logits).view(-1, *[1] * (logits.dim() - 1))
-
-    handle = step.gradients.module.register_forward_hook(distort)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return SelfCheck(sensitivity, gradient_error, of_gradients, method_error, of_count)
 
 
 @contextmanager
@@ -235,7 +189,7 @@ def _sensitivity(step: PrivateStep, x: Tensor, y: Tensor, bound: float, leaving:
         huge[: step.augmentations] *= 1e3
         adversarial = step.clipped_sum(huge, y)
     else:
-        with _distorted(step, x[0], 1e3):
+        with distorted_logits(step.gradients.module, x[0], 1e3):
             adversarial = step.clipped_sum(x, y)
     moves = []
     for i in range(leaving):
@@ -300,7 +254,7 @@ def _refuse_poison(step: PrivateStep, x: Tensor, y: Tensor) -> None:
         poisoned[step.augmentations - 1] = float("nan")
         whole = step.clipped_sum(poisoned, y)
     else:
-        with _distorted(step, x[0], float("nan")):
+        with distorted_logits(step.gradients.module, x[0], float("nan")):
             whole = step.clipped_sum(x, y)
     moved = (whole - step.clipped_sum(x[step.augmentations :], y[1:])).norm().item()
     if not moved <= step.max_grad_norm * SENSITIVITY_ROOM:
@@ -342,63 +296,3 @@ def _refuse_heavy_count(step: PrivateStep, x: Tensor, y: Tensor) -> None:
             raise MechanismError(
                 f"Self-check failed: taking one record away moved the count of adaptive clipping by {moved:g}, more than ½."
             )
-
-
-def _first_scale(bands: int) -> float:
-    """Deviation of the first correlated noise: 1/c_0 of a strategy column c_k ∝ (2k choose k)/4^k of norm 1."""
-    c, squares = 1.0, 1.0
-    for k in range(1, bands):
-        c *= (2 * k - 1) / (2 * k)
-        squares += c * c
-    return squares**0.5
-
-
-def _noise_ratio(step: PrivateStep) -> float:
-    plan, parameters = step.plan, step.gradients.parameters
-    planned = plan.gradient_noise_at(step.step_number) * step.max_grad_norm
-    unit = planned * _first_scale(plan.bands)
-    draws = -(-NOISE_VALUES // step.dimension)
-    total, squares = 0.0, torch.zeros(len(parameters), dtype=torch.double)
-    for _ in range(draws):
-        step.clear()
-        step.noise.reset()
-        step.perturb()
-        for i, p in enumerate(parameters):
-            values = p.grad.cpu().double() * plan.batch_size / unit
-            total += values.sum().item()
-            squares[i] += values.square().sum()
-    values = draws * step.dimension
-    ratio, mean = (squares.sum().item() / values) ** 0.5, total / values
-    room, drift = STANDARD_ERRORS / (2 * values) ** 0.5, STANDARD_ERRORS / values**0.5
-    if not (abs(ratio - 1) <= room and abs(mean) <= drift):
-        raise MechanismError(
-            f"Self-check failed: the noise has {ratio:.4f} × the planned standard deviation σ·C = {planned:g} "
-            f"and mean {mean:.4f}; at most {room:.2g} and {drift:.2g} away from 1 and 0 is accepted."
-        )
-    for name, places in step.gradients.layers:
-        for i in places:
-            own, found = draws * parameters[i].numel(), squares[i].item()
-            if not _plausible(found, own):
-                raise MechanismError(
-                    f"Self-check failed in layer {name}: the noise of one of its parameters has "
-                    f"{(found / own) ** 0.5:.4f} × the planned standard deviation σ·C = {planned:g}."
-                )
-    return ratio
-
-
-def _count_noise_ratio(step: PrivateStep) -> float:
-    plan, device = step.plan, step.gradients.parameters[0].device
-    shares = torch.tensor([step.adaptive.released_share((), step.noise, device) for _ in range(COUNTS)])
-    values = (shares.double() - 0.5) * plan.batch_size / plan.adaptive.count_noise
-    total, mean = values.square().sum().item(), values.mean().item()
-    if not (_plausible(total, COUNTS) and abs(mean) <= (STANDARD_ERRORS + 1) / COUNTS**0.5):
-        raise MechanismError(
-            f"Self-check failed: the noise on the count of adaptive clipping has {(total / COUNTS) ** 0.5:.4f} × the planned "
-            f"standard deviation σ_b = {plan.adaptive.count_noise:g} and mean {mean:.4f}."
-        )
-    return (total / COUNTS) ** 0.5
-
-
-def _plausible(squares: float, values: int) -> bool:
-    """Whether so many N(0, 1) values have such a sum of squares (χ²) with a probability above the false alarm."""
-    return min(gammainc(values / 2, squares / 2), gammaincc(values / 2, squares / 2)) >= FALSE_ALARM

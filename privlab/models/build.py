@@ -30,7 +30,8 @@ def build(model_key: str, facts: DatasetFacts, seed: int, trains: str = "all", l
     """A freshly initialised network on the CPU.
 
     It takes a batch of the data set's inputs, or of the model's features where it has any, and returns logits of shape
-    (records, classes), or (records, tokens, V) for language. The weights depend on ``seed`` alone; the caller's random state is left as it was.
+    (records, classes), or (records, tokens, V) for language. The weights depend on ``seed`` alone; the caller's random state
+    is left as it was.
 
     Args:
         trains: the part that trains, one that the model offers.

@@ -22,7 +22,6 @@ class ModelFacts:
         features: the fixed features it is trained on, or None for the inputs themselves.
         min_side: smallest height and width of a picture that it takes; 0 for any input.
         task: that it does, ``classify`` or ``language``.
-        context: tokens of a text that it takes; 0 where it takes no texts.
         trains: which parts of it can be trained, the usual one first.
     """
 
@@ -33,7 +32,6 @@ class ModelFacts:
     features: Literal["scatter"] | None = None
     min_side: int = 0
     task: Literal["classify", "language"] = "classify"
-    context: int = 0
     trains: tuple[str, ...] = ("all",)
 
 
@@ -104,7 +102,6 @@ MODELS: dict[str, ModelFacts] = {
             "A transformer of two blocks that reads 64 words in both directions. Words are told apart by a fixed hash, since a "
             "vocabulary learnt from the texts would tell of them.",
             ("text",),
-            context=64,
             trains=_PARTS,
         ),
         ModelFacts(
@@ -113,7 +110,6 @@ MODELS: dict[str, ModelFacts] = {
             "A transformer of two blocks that reads 128 bytes and goes on with them, byte by byte. Longer texts are cut off.",
             ("text",),
             task="language",
-            context=128,
             trains=_PARTS,
         ),
     )

@@ -24,7 +24,7 @@ from privlab import paths
 from privlab.data.cache import Progress, disk_full, is_disk_full, making, publish, quiet
 from privlab.data.load import NOT_ASKED, Dataset
 from privlab.data.texts import Texts
-from privlab.models.catalogue import MODELS, SCATTER_ANGLES, SCATTER_SCALES, misfit, scatter_shape
+from privlab.models.catalogue import MODELS, SCATTER_ANGLES, SCATTER_SCALES, TRANSFORMERS, misfit, scatter_shape
 from privlab.models.tokens import Tokenizer, encode, tokenizer
 
 #: Raise it whenever the features of a picture change.
@@ -65,7 +65,7 @@ def prepare(dataset: Dataset | Texts, model_key: str, progress: Progress | None 
     if problem:
         raise ValueError(problem)
     if isinstance(dataset, Texts):
-        return tokenised(dataset, tokenizer(model_key), MODELS[model_key].context)
+        return tokenised(dataset, tokenizer(model_key), TRANSFORMERS[model_key].context)
     if MODELS[model_key].features is None:
         return dataset
     say, place = progress or quiet, _place(dataset)

@@ -16,25 +16,18 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 class Tokenizer(Protocol):
-    """Texts to ids and back.
+    """Texts to ids.
 
     Attributes:
         size: V, ids there are.
         pad: id that fills up short texts.
-        begin: id that every text begins with.
-        end: id that a text ends with; None where ends are not told.
     """
 
     size: int
     pad: int
-    begin: int
-    end: int | None
 
     def ids(self, text: str) -> list[int]:
-        """Ids of a text, with its beginning and end."""
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of some ids; what is no text is left out."""
+        """Ids of a text, with its beginning and, where ends are told, its end."""
 
 
 class Bytes:
@@ -42,13 +35,14 @@ class Bytes:
 
     pad = 256
     #: Between texts, as GPT-2 has one token for beginning and end.
-    begin = end = 257
+    edge = 257
     size = BYTE_TOKENS
 
     def ids(self, text: str) -> list[int]:
-        return [self.begin, *text.encode(), self.end]
+        return [self.edge, *text.encode(), self.edge]
 
     def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids; what is no text is marked."""
         return bytes(i for i in ids if i < 256).decode(errors="replace")
 
 
@@ -58,15 +52,12 @@ class HashedWords:
     Small and capital letters count the same. Words that share a bucket cannot be told apart, and there is no way back.
     """
 
-    pad, begin, end = 0, 1, None
+    pad, begin = 0, 1
     size = WORD_BUCKETS
 
     def ids(self, text: str) -> list[int]:
         words = _WORD.findall(text.lower())
         return [self.begin, *(2 + zlib.crc32(word.encode()) % (self.size - 2) for word in words)]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        raise NotImplementedError("A hash has no way back to words.")
 
 
 _TOKENIZERS = {"small-bert": HashedWords, "small-gpt": Bytes}

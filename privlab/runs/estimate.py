@@ -42,8 +42,8 @@ def seconds_for(store: Store, preflight: Preflight) -> float | None:
     """Expected seconds of training and evaluation, None when no similar run is known.
 
     The seconds per drawn record of the fastest of the newest five runs of the same data set, model, clipping, gradient
-    method, precision and device, times the records that the plan draws: other work on the machine makes a run slower and nothing
-    makes it faster, so the fastest one says best what the run itself takes, and one run on a busy machine changes nothing.
+    method, precision and device, times the records that the plan draws: other work on the machine makes a run slower and
+    nothing makes it faster, so the fastest one says best what the run itself takes, and one run on a busy machine changes nothing.
     Preparing features, queueing and pauses are not in it.
     """
     plan = preflight.plan

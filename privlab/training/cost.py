@@ -21,8 +21,7 @@ import torch
 from privlab.config import RunConfig
 from privlab.data.load import Dataset
 from privlab.metrics import SUBSET, Cost
-from privlab.models.catalogue import scatter_shape
-from privlab.models.tokens import tokenizer
+from privlab.models.catalogue import TRANSFORMERS, scatter_shape
 from privlab.preflight import Preflight
 from privlab.training.device import choose_device
 from privlab.training.trainer import Trainer
@@ -102,17 +101,14 @@ def _with_batch(checked: Preflight, size: int) -> Preflight:
 def _random(checked: Preflight, device: torch.device) -> Dataset:
     facts, model, rows = checked.dataset, checked.model, checked.plan.records
     source = torch.Generator().manual_seed(0)
-    words = tokenizer(model.key).size if model.context and not model.features else 0
+    form = TRANSFORMERS.get(model.key)
+    shape = (form.context,) if form else scatter_shape(facts.shape) if model.features else facts.shape
     parts = []
     for count in (rows, min(facts.test_records, SUBSET)):
-        places = (count, model.context)
-        if words:
-            parts.append(torch.randint(words, places, generator=source).to(device))
-        else:
-            shape = scatter_shape(facts.shape) if model.features else facts.shape
-            parts.append(torch.rand((count, *shape), generator=source).to(device))
-        asked = (words, places) if facts.task == "language" else (facts.classes, (count,))
-        parts.append(torch.randint(*asked, generator=source).to(device))
+        places = (count, *shape)
+        x = torch.randint(form.vocabulary, places, generator=source) if form else torch.rand(places, generator=source)
+        asked = (form.vocabulary, places) if facts.task == "language" else (facts.classes, (count,))
+        parts += [x.to(device), torch.randint(*asked, generator=source).to(device)]
     return Dataset(facts, *parts)
 
 

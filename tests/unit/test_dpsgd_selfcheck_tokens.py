@@ -13,7 +13,8 @@ from privlab.dpsgd.cipher import CipherStream
 from privlab.dpsgd.gaussian import CipherNoise
 from privlab.dpsgd.guards import MechanismError
 from privlab.dpsgd.hooks import HooksModule
-from privlab.dpsgd.selfcheck import _unusual, self_check
+from privlab.dpsgd.probes import unusual_tokens
+from privlab.dpsgd.selfcheck import self_check
 from privlab.dpsgd.step import PrivateStep
 from privlab.privacy.plan import PrivacyPlan
 from tests.onerecord import Net
@@ -67,14 +68,14 @@ def test_a_sound_mechanism_passes(method: str, language: bool) -> None:
 @pytest.mark.parametrize("language", [False, True])
 def test_records_are_the_longest_the_shortest_and_three_made_up(language: bool) -> None:
     x, y = texts(language)
-    records, labels = _unusual(torch.cat([x, x]), torch.cat([y, y]), 8)
+    records, labels = unusual_tokens(torch.cat([x, x]), torch.cat([y, y]), 8)
     lengths = (records != PAD).sum(1).tolist()
     assert lengths[:4] == [PLACES] * 4 and lengths[4] == 1
     assert lengths[6] == 0 and len(records[5].unique()) == 1 and len(records) == len(labels) == 8
     assert len(records.unique(dim=0)) == 8, "a text that comes twice could not be told from its copy"
     if language:
         assert (labels[6] == NOT_ASKED).all() and (labels[5] == records[5]).all()
-    few, _ = _unusual(x[:2], y[:2], 8)
+    few, _ = unusual_tokens(x[:2], y[:2], 8)
     assert len(few) == 5
 
 

@@ -12,7 +12,7 @@ from privlab.data.texts import load_texts
 from privlab.models.build import build
 from privlab.models.catalogue import MODELS, TRANSFORMERS, misfit, parameters
 from privlab.models.features import prepare
-from privlab.models.tokens import Bytes, HashedWords, encode, tokenizer
+from privlab.models.tokens import Bytes, HashedWords, encode
 from tests.onerecord import check
 
 FITS = {"small-bert": "sms-spam", "small-gpt": "sms-messages"}
@@ -29,7 +29,7 @@ def records(model: str, n: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_bytes_go_there_and_back(text: str) -> None:
     tokens = Bytes()
     ids = tokens.ids(text)
-    assert ids[0] == tokens.begin and ids[-1] == tokens.end and max(ids) < tokens.size
+    assert ids[0] == ids[-1] == tokens.edge and max(ids) < tokens.size
     assert tokens.decode(ids) == text
 
 
@@ -123,7 +123,7 @@ def test_tasks_do_not_mix() -> None:
 
 
 def test_a_small_gpt_learns_a_sentence_by_heart() -> None:
-    gpt, tokens = build("small-gpt", DATASETS["sms-messages"], 0), tokenizer("small-gpt")
+    gpt, tokens = build("small-gpt", DATASETS["sms-messages"], 0), Bytes()
     ids = encode(tokens, ["the code is 4711"], 17)
     optimizer = torch.optim.Adam(gpt.parameters(), lr=3e-3)
     for _ in range(60):

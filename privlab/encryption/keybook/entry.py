@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from privlab.config.sections import KEY_NAME, KEY_NAME_RULE
+from privlab.config.encryption import KEY_NAME, KEY_NAME_RULE
 from privlab.encryption.sealing import NAMED, RAW_KEY, Lock, SealError
 from privlab.files import locked, replace_atomically
 from privlab.paths import keys_dir

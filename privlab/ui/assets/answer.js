@@ -11,7 +11,7 @@ const LOOKS = [0, 20, 60];
 // After these, a field may say something else.
 const EVENTS = ["input", "keydown", "click", "pointermove", "pointerup"];
 
-// Streamlit calls this at the first mount and again whenever data change; it cleans up only at the end.
+// Streamlit calls this at the first mount and again whenever data change.
 export function mount({ parentElement, data }) {
   keep(parentElement, ".privlab-answer", (root) => new Answer(root))?.take(data);
   return leave(parentElement);

@@ -9,7 +9,7 @@ const PEN = 26;
 const FINE = 32;
 const COARSE = 8;
 
-// Streamlit calls this at the first mount and again whenever data or theme change; it cleans up only at the end.
+// Streamlit calls this at the first mount and again whenever data or theme change.
 export function mount({ parentElement, setStateValue }) {
   const drawing = keep(parentElement, ".privlab-draw", (root) => new Drawing(root));
   if (drawing) drawing.tell = (pixels) => setStateValue("pixels", pixels);

@@ -30,7 +30,7 @@ function loadStyles(address) {
   return styled;
 }
 
-// Streamlit calls this at the first mount and again whenever data or theme change; it cleans up only at the end.
+// Streamlit calls this at the first mount and again whenever data or theme change.
 export async function mount(component) {
   const { parentElement, data } = component;
   await loadStyles(data.files.css);

@@ -12,8 +12,14 @@ export function keep(parentElement, selector, make) {
   return parentElement.privlab;
 }
 
-// What Streamlit calls when the place goes.
-export const leave = (parentElement) => () => {
-  parentElement.privlab?.destroy();
-  delete parentElement.privlab;
-};
+// What Streamlit calls when the place goes. It also calls it for a mount that new data or a new theme overtook before it had
+// ended; what the later mount took over then stays.
+export function leave(parentElement) {
+  const turn = (parentElement.privlabTurn ?? 0) + 1;
+  parentElement.privlabTurn = turn;
+  return () => {
+    if (parentElement.privlabTurn !== turn) return;
+    parentElement.privlab?.destroy();
+    delete parentElement.privlab;
+  };
+}

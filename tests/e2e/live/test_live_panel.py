@@ -45,6 +45,21 @@ def rerun(visitor) -> None:
     visitor.settle()
 
 
+def test_a_theme_that_changes_while_the_panel_is_being_made_leaves_it_alive(harness, visitor):
+    run = harness.create("digits")
+    harness.add(run, 10, 20)
+    held = []
+    visitor.page.route("**/live.css", lambda route: held.append(route))
+    page = visitor.open(harness.url(run))
+    page.wait_for_function("() => document.querySelector('link[href$=\"live.css\"]')")
+    page.emulate_media(color_scheme="dark")
+    expect(page.get_by_test_id("stApp")).not_to_have_css("background-color", "rgb(255, 255, 255)")
+    page.wait_for_timeout(500)
+    (route,) = held
+    route.continue_()
+    wait_for_chart(page, "g.data[0].x.length === 2")
+
+
 def test_a_curve_draws_itself_without_a_rerun(harness, visitor):
     run = harness.create("digits")
     harness.add(run, 10, 20)
