@@ -22,10 +22,10 @@ from torch.nn import functional
 
 from privlab import paths
 from privlab.data.cache import Progress, disk_full, is_disk_full, making, publish, quiet
-from privlab.data.load import NOT_ASKED, Dataset
+from privlab.data.load import Dataset
 from privlab.data.texts import Texts
 from privlab.models.catalogue import MODELS, SCATTER_ANGLES, SCATTER_SCALES, TRANSFORMERS, misfit, scatter_shape
-from privlab.models.tokens import Tokenizer, encode, tokenizer
+from privlab.models.tokens import Tokenizer, encode, next_tokens, tokenizer
 
 #: Raise it whenever the features of a picture change.
 _VERSION = 1
@@ -90,9 +90,7 @@ def tokenised(texts: Texts, tokens: Tokenizer, context: int) -> Dataset:
     def part(texts: Sequence[str], labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         if labels is not None:
             return encode(tokens, texts, context), labels
-        ids = encode(tokens, texts, context + 1)
-        following = ids[:, 1:]
-        return ids[:, :-1].contiguous(), following.masked_fill(following == tokens.pad, NOT_ASKED)
+        return next_tokens(encode(tokens, texts, context + 1), tokens.pad)
 
     return Dataset(texts.facts, *part(texts.train, texts.train_y), *part(texts.test, texts.test_y))
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from privlab.data.load import NOT_ASKED
 from privlab.models.catalogue import BYTE_TOKENS, WORD_BUCKETS
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -75,3 +76,9 @@ def encode(tokens: Tokenizer, texts: Sequence[str], context: int) -> Tensor:
         ids = torch.tensor(tokens.ids(text)[:context])
         row[: len(ids)] = ids
     return found
+
+
+def next_tokens(ids: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+    """What a language model is given of (n, L + 1) ids, and what it is asked: (n, L) each, NOT_ASKED where the text is over."""
+    following = ids[:, 1:]
+    return ids[:, :-1].contiguous(), following.masked_fill(following == pad, NOT_ASKED)
