@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from privlab.charts.live import TILES, lab_panels
-from privlab.config import ConfigError
+from privlab.config import ConfigError, DataConfig
 from privlab.ui import labels, urls
 from privlab.ui.cards import preset_cards
 from privlab.ui.costcard import show_costs
@@ -44,10 +44,11 @@ def page() -> None:
             )
     with chart, guarded():
         shown = choose_runs(urls.run_ids())
+        drafted = ahead.config.data if ahead else DataConfig(dataset=values["data.dataset"])
         live_panel(
             "lab-live",
             runs=labels.live_runs(shown),
-            panels=lab_panels(labels.tasks(shown, values["data.dataset"])),
+            panels=lab_panels(labels.topics([run.config.data for run in shown] or [drafted])),
             tiles=TILES,
             marks=labels.published(shown, values["data.dataset"]),
             height=450,

@@ -9,6 +9,7 @@ from privlab.ui import runpage, sitemap, urls
 from privlab.ui.access import store
 from privlab.ui.controls import undo_delete
 from privlab.ui.guard import escape, guarded, show_notice
+from privlab.ui.plantedcard import planted_secrets
 
 
 @guarded()
@@ -29,6 +30,7 @@ def page() -> None:
     runpage.charts(run)
     left, right = st.columns([1, 1], gap="medium")
     with left:
+        planted_secrets(run)
         runpage.privacy(run)
         runpage.steps_of_algorithm(run)
     with right:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -107,6 +108,31 @@ METRICS: dict[str, Metric] = {
             "down",
             _T,
             "Mean cross-entropy on test records; for language, on their tokens.",
+        ),
+        Metric(
+            "exposure_max",
+            "Exposure, most exposed secret",
+            "bits",
+            "down",
+            _R,
+            "How much likelier the released model finds the most exposed planted secret than codes that it never saw. At 10 bits it is the "
+            "likeliest of 1,024; of what the model never learnt, one secret in 2ᵉ reaches e bits by chance.",
+        ),
+        Metric(
+            "exposure_mean",
+            "Exposure, mean",
+            "bits",
+            "down",
+            _R,
+            "Mean exposure of the planted secrets; 1.44 bits where the model learnt nothing of them.",
+        ),
+        Metric(
+            "recited",
+            "Secrets recited",
+            "secrets",
+            "down",
+            _R,
+            "Planted secrets that the released model says word by word when it is given their beginning.",
         ),
         Metric(
             "train_loss",
@@ -245,6 +271,11 @@ class Point:
     epsilon: float | None
     metrics: dict[str, float] = field(default_factory=dict)
 
+
+#: Codes that a planted secret is ranked among, itself included, and how many of the secrets are watched.
+SECRET_CODES, SECRETS_WATCHED = 1024, 10
+#: Exposure that no secret can have more of, and the mean of one that a model learnt nothing of (an exponential variable), in bits.
+EXPOSURE_CEILING, EXPOSURE_CHANCE = math.log2(SECRET_CODES), 1 / math.log(2)
 
 #: Test records that each point of a curve is measured on: the first ones, always the same. The last point takes all of them.
 SUBSET = 2000

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
-from privlab.metrics import METRICS, PHASES, Release
+from privlab.metrics import EXPOSURE_CEILING, EXPOSURE_CHANCE, METRICS, PHASES, SECRET_CODES, Release
 
 #: What an x axis can show, with its title.
 X_AXES: dict[str, str] = {
@@ -51,6 +51,7 @@ class Panel:
         marks: draw the live panel's reference marks on this chart (only while x is ε).
         level: on an ε axis, draw a run without a guarantee as a level line; otherwise a chart of such runs shows steps.
         stacked: add the metrics up as areas; for a single run.
+        sparse: measured at some points only; lines go on between them.
         x: a fixed x axis of this chart; None follows the toolbar.
         help: one sentence shown when the pointer rests on the title.
     """
@@ -65,6 +66,7 @@ class Panel:
     marks: bool = False
     level: bool = False
     stacked: bool = False
+    sparse: bool = False
     x: str | None = None
     help: str = ""
 
@@ -186,43 +188,72 @@ _PERPLEXITY = Panel(
 )
 _F1 = Panel("f1", "Test F1", ("test_f1",), y_title="F1 of the second class", percent=True, help=METRICS["test_f1"].help)
 
+_EXPOSURE = Panel(
+    "exposure",
+    "Exposure of planted secrets",
+    ("exposure_mean",),
+    y_title="Bits (lower is better)",
+    levels=(
+        Level(EXPOSURE_CEILING, f"{EXPOSURE_CEILING:g} bits: likeliest of {SECRET_CODES:,} codes"),
+        Level(EXPOSURE_CHANCE, f"{EXPOSURE_CHANCE:.2f} bits: nothing learnt of them"),
+    ),
+    sparse=True,
+    x="epoch",
+    help=METRICS["exposure_mean"].help,
+)
+_RECITED = Panel(
+    "recited",
+    "Secrets recited",
+    ("recited",),
+    y_title="Secrets",
+    sparse=True,
+    x="epoch",
+    help=METRICS["recited"].help,
+)
+
 #: How useful a model is, by the task that it is trained for.
 _UTILITY: dict[str, Panel] = {"classify": _ACCURACY, "language": _PERPLEXITY}
 
 
-def _by_task(tasks: Iterable[str]) -> list[Panel]:
-    wanted = set(tasks) or {"classify"}
-    return [replace(panel, level=True) for task, panel in _UTILITY.items() if task in wanted]
+def _by_topic(topics: Iterable[str]) -> list[Panel]:
+    wanted = set(topics) or {"classify"}
+    found = [replace(panel, level=True) for task, panel in _UTILITY.items() if task in wanted]
+    return [*found, _EXPOSURE] if "secrets" in wanted else found
 
 
-def lab_panels(tasks: Iterable[str] = ()) -> tuple[Panel, ...]:
+def lab_panels(topics: Iterable[str] = ()) -> tuple[Panel, ...]:
     """The Lab page: accuracy against ε, or perplexity where language is learnt.
 
     Args:
-        tasks: of the runs that are shown, ``classify`` or ``language``; a chart for each, and accuracy for none.
+        topics: of the runs that are shown: ``classify``, ``language``, and ``secrets`` where some are planted; a chart for each,
+            and accuracy for none.
     """
-    return tuple(_by_task(tasks))
+    return tuple(_by_topic(topics))
 
 
-def compare_panels(tasks: Iterable[str] = ()) -> tuple[Panel, ...]:
-    """The Compare page: the chosen runs over each other, in a chart for each of their tasks."""
-    first, *others = _by_task(tasks)
+def compare_panels(topics: Iterable[str] = ()) -> tuple[Panel, ...]:
+    """The Compare page: the chosen runs over each other, in a chart for each of their topics."""
+    first, *others = _by_topic(topics)
     return replace(first, key="compare"), *others
 
 
-def run_panels(plan: _Plan, task: str = "classify", two_classes: bool = False) -> tuple[Panel, ...]:
+def run_panels(
+    plan: _Plan, task: str = "classify", two_classes: bool = False, secrets: bool = False
+) -> tuple[Panel, ...]:
     """The Run page: every measured side of one run.
 
     Args:
         plan: the run's plan; C becomes a line through the gradient norms, B one through the drawn batch sizes.
         task: that the model is trained for, ``classify`` or ``language``.
         two_classes: also show F1.
+        secrets: some are planted, so show what the model gives away of them.
     """
     bound = plan.max_grad_norm
     clipping = (Level(bound, f"C = {bound:g}"),) if bound else ()
     return (
         _UTILITY[task],
         *((_F1,) if two_classes else ()),
+        *((replace(_EXPOSURE, metrics=("exposure_max", "exposure_mean")), _RECITED) if secrets else ()),
         Panel("loss", "Loss", ("test_loss", "train_loss"), y_title="Mean cross-entropy", help="Lower is better."),
         Panel(
             "norms",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +54,26 @@ class Evaluation:
         return {key: value for key, value in found.items() if value is not None and math.isfinite(value)}
 
 
-@torch.inference_mode()
+@contextmanager
+def released(model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> Iterator[Logits]:
+    """``model`` as it is released: inputs to logits, without gradients; its training mode is restored.
+
+    Args:
+        weights: used instead of the model's own parameters of these names.
+    """
+
+    def logits(inputs: Tensor) -> Tensor:
+        return functional_call(model, dict(weights), (inputs,)) if weights else model(inputs)
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield logits
+    finally:
+        model.train(was_training)
+
+
 def evaluate(
     model: nn.Module, x: Tensor, y: Tensor, *, weights: Mapping[str, Tensor] | None = None, most: int | None = None
 ) -> Evaluation:
@@ -66,16 +86,8 @@ def evaluate(
         most: only the first ``most`` records.
     """
     x, y = x[:most], y[:most]
-
-    def logits(inputs: Tensor) -> Tensor:
-        return functional_call(model, dict(weights), (inputs,)) if weights else model(inputs)
-
-    was_training = model.training
-    model.eval()
-    try:
+    with released(model, weights) as logits:
         return _language(logits, x, y) if y.dim() > 1 else _classes(logits, x, y)
-    finally:
-        model.train(was_training)
 
 
 def _classes(logits: Logits, x: Tensor, y: Tensor) -> Evaluation:

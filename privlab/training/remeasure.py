@@ -8,6 +8,7 @@ from privlab.preflight import preflight
 from privlab.privacy import epsilon_curve
 from privlab.training.checkpoint import Checkpoint
 from privlab.training.device import choose_device
+from privlab.training.exposure import summary
 from privlab.training.inputs import inputs
 from privlab.training.trainer import Trainer
 
@@ -25,5 +26,5 @@ def measured_again(config: RunConfig, checkpoint: Checkpoint) -> Point:
     trainer.restore(checkpoint)
     step, plan = checkpoint.step, checked.plan
     epsilon = float(epsilon_curve(plan, [step])[0]) if plan.is_private else None
-    found = trainer.evaluate(everything=step == plan.steps)
-    return Point(step, step * plan.sample_rate, checkpoint.seconds, epsilon, found.metrics)
+    found = trainer.evaluate(everything=step == plan.steps).metrics | summary(trainer.exposures())
+    return Point(step, step * plan.sample_rate, checkpoint.seconds, epsilon, found)

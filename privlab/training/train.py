@@ -18,10 +18,13 @@ from privlab.training.background import Unwanted, narrated
 from privlab.training.checkpoint import Checkpoint
 from privlab.training.device import choose_device
 from privlab.training.events import Event
+from privlab.training.exposure import Exposure, summary
 from privlab.training.inputs import inputs
 from privlab.training.opinions import Others
 from privlab.training.trainer import Trainer
 
+#: Looks at how far planted secrets are exposed: each takes about as long as a quarter of an epoch.
+_LOOKS = 20
 Save = Callable[[Checkpoint], None]
 Control = Callable[[], Literal["pause", "stop"] | None]
 
@@ -94,6 +97,7 @@ def _steps(
     unconfirmed = plan.is_private
     watch = _Stopwatch(seconds_before)
     point, finite = None, True
+    looked, exposed = _LOOKS * trainer.step // plan.steps, ()
     for step in range(trainer.step + 1, plan.steps + 1):  # 7 repeat 3–6
         logged, last = step in spent, step == plan.steps
         trainer.advance(logged)  # 3 per-sample gradients · 4 clip · 5 perturb · 6 update, in dpsgd/step.py
@@ -101,6 +105,9 @@ def _steps(
         if not (last or wished() or logged):
             continue
         metrics = {"steps_per_second": watch.pace()} | trainer.diagnostics() | _evaluated(trainer, last)
+        if last or wished.heard or _LOOKS * step // plan.steps > looked:
+            looked, exposed = _LOOKS * step // plan.steps, trainer.exposures()
+            metrics |= summary(exposed)
         seconds = watch.seconds()
         if save:
             began = perf_counter()
@@ -122,6 +129,8 @@ def _steps(
         if wished.heard:
             break
         watch.go_on()
+    if exposed:
+        yield _given_away(exposed)
     if held := trainer.held_by_server():
         yield Event(
             "info",
@@ -182,6 +191,16 @@ def _told(opinions: Opinions) -> Event:
         f"Second opinions on the final ε: PLD {opinions.pld:.4f}, dp-accounting's PLD {opinions.pld_library:.4f}, "
         f"RDP {opinions.rdp:.4f} (looser).",
         about,
+    )
+
+
+def _given_away(exposed: Sequence[Exposure]) -> Event:
+    recited = sum(found.recited for found in exposed)
+    most = max(found.bits for found in exposed)
+    return Event(
+        "warning" if recited else "info",
+        f"The model recites {recited} of {len(exposed)} planted secrets; the most exposed one has {most:.1f} bits.",
+        {"exposures": [{**asdict(found.secret), "bits": found.bits, "recited": found.recited} for found in exposed]},
     )
 
 

@@ -20,12 +20,15 @@ from privlab.encryption.store import open_store
 from privlab.encryption.store.tls import Certificates
 from privlab.metrics import SUBSET
 from privlab.models.build import build
+from privlab.models.tokens import tokenizer
 from privlab.paths import certificates_dir, kernels_file
 from privlab.preflight import Preflight
 from privlab.training.average import WeightAverage, corrected
 from privlab.training.checkpoint import Checkpoint, CheckpointError
 from privlab.training.evaluate import Evaluation, evaluate
+from privlab.training.exposure import Exposure, exposures
 from privlab.training.handover import Handover, flat_parameters
+from privlab.training.inputs import secrets_of
 from privlab.training.optimizers import AdamCorrected, optimizer_for
 from privlab.training.owners import OwnersSampler
 from privlab.training.weights import load_trained, trained_state
@@ -200,11 +203,26 @@ class Trainer:
 
     def evaluate(self, everything: bool) -> Evaluation:
         """Measure the released weights on all test records, or on the first 2,000."""
+        weights, most = self._released(), None if everything else SUBSET
+        return evaluate(self.model, self._test_x, self._test_y, weights=weights, most=most)
+
+    def exposures(self) -> tuple[Exposure, ...]:
+        """What the released weights give away of the planted secrets; none where none are planted."""
+        if not self.config.data.secrets:
+            return ()
+        return exposures(
+            self.model,
+            tokenizer(self.config.model.name),
+            secrets_of(self.config),
+            context=self._x.shape[1],
+            device=self.device,
+            weights=self._released(),
+        )
+
+    def _released(self) -> dict[str, Tensor] | None:
+        """Weights that are released in the place of the model's own parameters, which are brought up to date; None for none."""
         self._refresh()
-        decay, weights = self.config.training.ema_decay, None
-        if self._average:
-            weights = corrected(self._average.sums, decay, self.step)
-        return evaluate(self.model, self._test_x, self._test_y, weights=weights, most=None if everything else SUBSET)
+        return corrected(self._average.sums, self.config.training.ema_decay, self.step) if self._average else None
 
     def checkpoint(self, seconds: float) -> Checkpoint:
         """A copy of the state, on the CPU. Call between steps only."""

@@ -24,7 +24,7 @@ _EVERY = "all"
 #: The table draws at most this many runs; filters reach the others.
 _ROWS = 500
 #: What says how useful a model is.
-_RESULTS = ("test_accuracy", "test_f1", "test_perplexity")
+_RESULTS = ("test_accuracy", "test_f1", "test_perplexity", "exposure_mean", "recited")
 
 
 def table(runs: Sequence[Run], named: Sequence[str]) -> list[str]:
@@ -48,6 +48,8 @@ def table(runs: Sequence[Run], named: Sequence[str]) -> list[str]:
             "Test accuracy": st.column_config.NumberColumn(format="percent"),
             "Test F1": st.column_config.NumberColumn(format="percent", help=METRICS["test_f1"].help),
             "Test perplexity": st.column_config.NumberColumn(format="%.2f", help=METRICS["test_perplexity"].help),
+            "Exposure, mean": st.column_config.NumberColumn(format="%.1f bits", help=METRICS["exposure_mean"].help),
+            "Secrets recited": st.column_config.NumberColumn(format="%d", help=METRICS["recited"].help),
             "ε": st.column_config.NumberColumn(format="%.3f", help="Spent so far; – means ∞ or nothing yet."),
             "Launched": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
@@ -123,8 +125,8 @@ def _oldest_first(runs: Sequence[Run]) -> list[Run]:
 def overlay(runs: Sequence[Run]) -> None:
     """The curves of ``runs`` over each other, live where they still train."""
     runs = _oldest_first(runs)
-    marks, tasks = labels.published(runs), labels.tasks(runs, "")
-    live_panel("compare-live", runs=labels.live_runs(runs, equal=True), panels=compare_panels(tasks), marks=marks)
+    marks, topics = labels.published(runs), labels.topics(run.config.data for run in runs)
+    live_panel("compare-live", runs=labels.live_runs(runs, equal=True), panels=compare_panels(topics), marks=marks)
 
     def page() -> str:
         called, looks = labels.names(runs), labels.looks(runs)
@@ -132,7 +134,7 @@ def overlay(runs: Sequence[Run]) -> None:
             Curve(run.id, called[run.id], store().columns(run.id), settings_line(run.plan), looks[run.id])
             for run in runs
         ]
-        metric = UTILITY["language" if tasks == {"language"} else "classify"].key
+        metric = UTILITY["classify" if "classify" in topics else "language"].key
         return overlay_figure(curves, marks, metric=metric).to_html(include_plotlyjs=True, full_html=True)
 
     st.download_button(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 
 from privlab.charts.live import Mark, reference_marks
@@ -70,9 +70,10 @@ def published(runs: Sequence[Run], otherwise: str | None = None) -> tuple[Mark, 
     return reference_marks(references(dataset)) if dataset and not datasets else ()
 
 
-def tasks(runs: Sequence[Run], otherwise: str) -> set[str]:
-    """What the models of ``runs`` learn; without runs, what one of data set ``otherwise`` would."""
-    return {run.config.data.task for run in runs} or {DataConfig(dataset=otherwise).task}
+def topics(datas: Iterable[DataConfig]) -> set[str]:
+    """What runs on such data are about: ``classify`` or ``language``, and ``secrets`` where some are planted."""
+    datas = list(datas)
+    return {data.task for data in datas} | ({"secrets"} if any(data.secrets for data in datas) else set())
 
 
 def result(run: Run) -> tuple[str, str]:

@@ -76,7 +76,7 @@ def charts(run: Run) -> None:
     live_panel(
         f"run-live-{run.id}",
         runs=labels.live_runs([run]),
-        panels=run_panels(run.plan, run.config.data.task, _two_classes(run)),
+        panels=run_panels(run.plan, run.config.data.task, _two_classes(run), bool(run.config.data.secrets)),
         tiles=TILES,
         marks=labels.published([run]),
         empty="Nothing is measured yet: the first point appears when the run has trained a step.",

@@ -149,3 +149,28 @@ def test_a_name_is_text_and_not_markup(visit, store) -> None:
     run = stored(store, name="<b>**x** :red[y] $z$ [a](http://b)")
     app = visit("run", run=run.id)
     assert app.title[0].value == r"\<b\>\*\*x\*\* \:red\[y\] \$z\$ \[a\](http\://b)"
+
+
+SECRETS = {"data__dataset": "sms-messages", "data__secrets": 2, "model__name": "small-gpt", "training__epochs": 2}
+
+
+@pytest.mark.parametrize(("repeats", "bound"), [(1, "at most 1 in "), (100, "up to 100 %: no limit")])
+def test_planted_secrets_are_listed_with_what_the_guarantee_says(visit, store, repeats: int, bound: str) -> None:
+    run = stored(store, **SECRETS, data__secret_repeats=repeats)
+    waiting = visit("run", run=run.id)
+    assert any("listed here when the run pauses or ends" in each.value for each in waiting.caption)
+    assert bound in texts(waiting) and f"{repeats} training record" in texts(waiting)
+    told = [
+        {"kind": "card", "prefix": "The card number of Anna is ", "code": "9123", "bits": bits, "recited": bits == 10}
+        for bits in (10, 0.5)
+    ]
+    store.add_event(run.id, "warning", "The model recites 1 of 2.", {"exposures": told})
+    (table,) = (each.value for each in visit("run", run=run.id).dataframe if "Exposure" in each.value)
+    assert list(table["Recited"]) == ["recited", "no"] and list(table["Exposure"]) == [10, 0.5]
+
+
+def test_without_privacy_nothing_limits_what_is_recited(visit, store) -> None:
+    run = stored(store, "no-privacy", **SECRETS)
+    assert "Nothing limits what a model without privacy may recite" in texts(visit("run", run=run.id))
+    plain = stored(store, data__dataset="sms-messages", model__name="small-gpt", training__epochs=2)
+    assert not any("Planted secrets" in each.value for each in visit("run", run=plain.id).subheader)

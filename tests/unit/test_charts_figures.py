@@ -82,6 +82,16 @@ def test_language_is_shown_by_its_perplexity_which_goes_down():
     assert [panel.key for panel in run_panels(PLAN, two_classes=True)][:2] == ["accuracy", "f1"]
 
 
+def test_planted_secrets_have_a_chart_of_their_own():
+    utility, exposure = lab_panels({"language", "secrets"})
+    assert (utility.key, exposure.key) == ("perplexity", "exposure")
+    assert exposure.sparse and exposure.x == "epoch" and exposure.to_dict()["sparse"]
+    assert [round(level.value, 2) for level in exposure.levels] == [10, 1.44]
+    keys = [panel.key for panel in run_panels(PLAN, "language", secrets=True)]
+    assert keys[:3] == ["perplexity", "exposure", "recited"]
+    assert "exposure" not in [panel.key for panel in run_panels(PLAN, "language")]
+
+
 def test_a_figure_of_perplexity_says_its_direction():
     told = curve("a")
     told.columns["test_perplexity"] = 10 / told.columns["step"]

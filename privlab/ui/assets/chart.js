@@ -42,7 +42,7 @@ export function traces(panel, runs, look) {
       const line = { color: colour, dash, width: run.active ? 2.5 : 1.5 };
       const shared = {
         name: plain(legend.name), type: "scatter", hoverinfo: "none", line, marker: { color: colour, symbol: run.symbol },
-        opacity: run.active ? 1 : 0.7, visible: look.hidden.has(legend.id) ? "legendonly" : true,
+        opacity: run.active ? 1 : 0.7, connectgaps: panel.sparse, visible: look.hidden.has(legend.id) ? "legendonly" : true,
       };
       if (axis === "epsilon" && !run.data.has("epsilon")) {
         const dashed = { ...line, dash: dash === "solid" ? "dash" : dash };

@@ -39,7 +39,10 @@ const KINDS = {
   },
   accuracy(data, state) {
     const where = data.length ? `at step ${format.whole(data.lastStep)}` : "";
-    if (state.task === "language") return { label: "Perplexity", value: format.number(data.last("test_perplexity")), sub: where };
+    if (state.task === "language") {
+      const told = data.has("recited") ? ` · recites ${data.last("recited")} secret${data.last("recited") === 1 ? "" : "s"}` : "";
+      return { label: "Perplexity", value: format.number(data.last("test_perplexity")), sub: where + told };
+    }
     const f1 = data.has("test_f1") ? ` · F1 ${format.share(data.last("test_f1"))}` : "";
     return { value: format.share(data.last("test_accuracy")), sub: where + f1 };
   },
@@ -57,7 +60,7 @@ const KINDS = {
 };
 
 // Metrics that the tiles read.
-export const TILE_METRICS = ["test_accuracy", "test_f1", "test_perplexity", "clipped_share", "steps_per_second"];
+export const TILE_METRICS = ["test_accuracy", "test_f1", "test_perplexity", "recited", "clipped_share", "steps_per_second"];
 
 export class Tiles {
   // `notes` is what else is to be said; it stands beside the run's name.
