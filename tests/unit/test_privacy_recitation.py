@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from scipy.stats import norm
@@ -30,7 +31,7 @@ def test_more_records_give_more_away_and_more_codes_less(adjacency: str) -> None
     grid = [[recited_at_most(plan, codes, repeats) for codes in (10**14, 10**6, 1024)] for repeats in (1, 3, 9)]
     for row in grid:
         assert 0 < row[0] < row[1] < row[2] <= 1
-    for fewer, more in zip(grid, grid[1:], strict=False):
+    for fewer, more in pairwise(grid):
         assert all(a < b for a, b in zip(fewer, more, strict=True))
     # No guess is worse than chance, and one record's bound is within that of the (ε, δ) pair.
     assert grid[0][2] > 1 / 1024
