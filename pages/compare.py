@@ -7,6 +7,7 @@ import streamlit as st
 from privlab.ui import comparepage, sitemap, urls
 from privlab.ui.access import store
 from privlab.ui.guard import escape, guarded, show_notice
+from privlab.ui.writingcard import write_on
 
 
 @guarded()
@@ -33,6 +34,7 @@ def page() -> None:
     with settings:
         comparepage.differences(selected)
         comparepage.downloads(selected)
+    write_on(selected, "write-on")
 
 
 page()

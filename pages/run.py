@@ -10,6 +10,7 @@ from privlab.ui.access import store
 from privlab.ui.controls import undo_delete
 from privlab.ui.guard import escape, guarded, show_notice
 from privlab.ui.plantedcard import planted_secrets
+from privlab.ui.writingcard import write_on
 
 
 @guarded()
@@ -28,6 +29,7 @@ def page() -> None:
         return sitemap.link_to_lab()
     runpage.header(run)
     runpage.charts(run)
+    write_on([run], "write-on")
     left, right = st.columns([1, 1], gap="medium")
     with left:
         planted_secrets(run)

@@ -1,4 +1,4 @@
-"""The same library from a shell: ``python -m privlab train | cost | runs | show | export | epsilon | noise | data | keys``."""
+"""The same library from a shell: ``python -m privlab train | cost | runs | show | write | export | epsilon | noise | data | keys``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from privlab.cli.inspect import KINDS, export_run, list_runs, show_run
 from privlab.cli.keys import add_key_commands
 from privlab.cli.training import train_run
 from privlab.cli.verify import verify_bundle
+from privlab.cli.write import add_write_command
 from privlab.config import ConfigError, preset_names
 from privlab.data.catalogue import DATASETS
 from privlab.data.fetch import FetchError
@@ -70,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="one run: privacy claim, settings and events")
     show.add_argument("run")
     show.set_defaults(act=show_run)
+
+    add_write_command(commands)
 
     export = commands.add_parser("export", help="a run's points, settings, claim, bundle or weights")
     export.add_argument("run")

@@ -32,6 +32,7 @@ _ORDER = (
     "fashion-mnist",
     "fashion-mnist-cnn",
     "spam-bert",
+    "memorise",
     "encrypted",
 )
 

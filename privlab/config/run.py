@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import ValidationError
 
 from privlab.config.encryption import EncryptionConfig
 from privlab.config.knobs import knob
 from privlab.config.privacy import PrivacyConfig
-from privlab.config.problems import ConfigError, Problem
+from privlab.config.problems import ConfigError
 from privlab.config.section import Section
 from privlab.config.sections import (
     DataConfig,
@@ -36,18 +34,6 @@ class RunConfig(Section):
     training: TrainingConfig = TrainingConfig()
     encryption: EncryptionConfig = EncryptionConfig()
     performance: PerformanceConfig = PerformanceConfig()
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> RunConfig:
-        """Build from nested plain values.
-
-        Raises:
-            ConfigError: with one :class:`Problem` for each refused value, unknown keys included.
-        """
-        try:
-            return cls.model_validate(raw)
-        except ValidationError as error:
-            raise ConfigError(_problems(error)) from None
 
     @classmethod
     def from_toml(cls, text: str) -> RunConfig:
@@ -106,23 +92,3 @@ def set_path(raw: dict[str, Any], path: str, value: Any) -> None:
         place[leaf] = value
         if groups == ["privacy"] and leaf in rivals:
             place.pop(rivals[leaf], None)
-
-
-def _problems(error: ValidationError) -> list[Problem]:
-    """Translate pydantic's report into paths and sentences that name value and bound."""
-    found = []
-    for item in error.errors():
-        context = item.get("ctx", {})
-        path = ".".join(str(part) for part in item["loc"]) or "settings"
-        if item["type"] == "privlab":
-            found.append(Problem(context["path"], context["message"]))
-            continue
-        leaf = path.rsplit(".", 1)[-1]
-        if item["type"] == "extra_forbidden":
-            message = f"unknown setting {leaf}={item['input']!r}."
-        elif item["type"] == "missing":
-            message = f"{leaf} is missing."
-        else:
-            message = f"{leaf}={item['input']!r} is refused: {item['msg'][0].lower()}{item['msg'][1:]}."
-        found.append(Problem(path, message))
-    return found

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
+from privlab.config import RunConfig
+
 Kind = Literal["card", "phone", "pin", "name"]
 
 #: Secrets may take the place of one text in so many.
@@ -119,6 +121,11 @@ def make_secrets(kind: Kind, count: int, seed: int) -> tuple[Secret, ...]:
     return tuple(
         Secret(kind, f"The {form.begins} of {owner} is ", code) for owner, code in zip(owners, codes, strict=False)
     )
+
+
+def secrets_of(config: RunConfig) -> tuple[Secret, ...]:
+    """The secrets that a run of these settings plants, the same each time."""
+    return make_secrets(config.data.secret_kind, config.data.secrets, config.training.seed)
 
 
 def candidates(kind: Kind, count: int, seed: int | str) -> tuple[str, ...]:

@@ -31,6 +31,19 @@ class Tokenizer(Protocol):
         """Ids of a text, with its beginning and, where ends are told, its end."""
 
 
+class LanguageTokenizer(Tokenizer, Protocol):
+    """And back again.
+
+    Attributes:
+        edge: id between texts: where one ends.
+    """
+
+    edge: int
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids, without edges; what is no text is marked."""
+
+
 class Bytes:
     """The bytes of UTF-8."""
 

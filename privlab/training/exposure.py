@@ -20,8 +20,12 @@ from torch.nn.functional import cross_entropy
 from privlab.data.load import NOT_ASKED
 from privlab.data.secrets import Secret, candidates, space
 from privlab.metrics import SECRET_CODES, SECRETS_WATCHED
-from privlab.models.tokens import Tokenizer, encode, next_tokens
+from privlab.models.tokens import LanguageTokenizer, encode, next_tokens
 from privlab.training.evaluate import Logits, records_at_once, released
+from privlab.training.generate import beam_search
+
+#: Beginnings that the search for a secret keeps.
+_BEAMS = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Exposure:
 
 def exposures(
     model: nn.Module,
-    tokens: Tokenizer,
+    tokens: LanguageTokenizer,
     secrets: Sequence[Secret],
     *,
     context: int,
@@ -75,7 +79,7 @@ def summary(found: Sequence[Exposure]) -> dict[str, float]:
 
 
 def _bits(
-    logits: Logits, tokens: Tokenizer, secret: Secret, planted: set[str], context: int, device: torch.device
+    logits: Logits, tokens: LanguageTokenizer, secret: Secret, planted: set[str], context: int, device: torch.device
 ) -> float:
     # The same codes at each look. Other planted secrets are none of them: those the model may have learnt too.
     drawn = candidates(secret.kind, min(SECRET_CODES + len(planted), space(secret.kind)), f"beside {secret.text}")
@@ -90,21 +94,30 @@ def _bits(
 
 
 def _recited(
-    logits: Logits, tokens: Tokenizer, secrets: Sequence[Secret], context: int, device: torch.device
+    logits: Logits, tokens: LanguageTokenizer, secrets: Sequence[Secret], context: int, device: torch.device
 ) -> list[bool]:
-    """Whether greedy decoding goes on from each beginning with the code.
-
-    It does exactly where each token of the code is the first choice after the beginning and the tokens of the code before it.
-    """
+    """Whether each code is what the model goes on with from its beginning, by greedy decoding or by beam search."""
     x, y = _asked(tokens, [secret.text for secret in secrets], context, device)
-    right = logits(x).argmax(2) == y
+    first = logits(x).argmax(2) == y
     found = []
-    for row, secret in zip(right, secrets, strict=True):
+    for row, secret in zip(first, secrets, strict=True):
         ids, beginning = tokens.ids(secret.text), tokens.ids(secret.prefix)
         start, end = _shared(ids, beginning), len(ids) - _shared(ids[::-1], beginning[::-1])
-        # What is asked at a place is the token behind it. A code that the model cannot read whole is none that it recites.
-        found.append(end - 1 <= row.shape[0] and bool(row[start - 1 : end - 1].all()))
+        # A code that the model cannot read whole is none that it recites.
+        if end - 1 > len(row):
+            found.append(False)
+            continue
+        # Greedy decoding says it exactly where each of its tokens is the first choice behind the ones before; what is asked at a
+        # place is the token behind it.
+        greedy = bool(row[start - 1 : end - 1].all())
+        found.append(greedy or _searched(logits, tokens, ids[:start], end - start, context, device) == ids[start:end])
     return found
+
+
+def _searched(
+    logits: Logits, tokens: LanguageTokenizer, ids: list[int], most: int, context: int, device: torch.device
+) -> list[int]:
+    return beam_search(lambda x: logits(x.to(device)), tokens, ids, most=most, context=context, beams=_BEAMS)[0]
 
 
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:
@@ -112,7 +125,9 @@ def _shared(a: Sequence[int], b: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
 
 
-def _asked(tokens: Tokenizer, texts: Sequence[str], context: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _asked(
+    tokens: LanguageTokenizer, texts: Sequence[str], context: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Inputs and next tokens, no longer than the longest of the texts."""
     ids = encode(tokens, texts, context + 1)
     longest = int((ids != tokens.pad).sum(1).max())

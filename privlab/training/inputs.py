@@ -8,7 +8,7 @@ from privlab.config import RunConfig
 from privlab.data.cache import Progress, quiet
 from privlab.data.catalogue import DATASETS
 from privlab.data.load import Dataset, load
-from privlab.data.secrets import Secret, make_secrets, plant
+from privlab.data.secrets import plant, secrets_of
 from privlab.data.texts import Texts, load_texts
 from privlab.models.features import prepare
 
@@ -24,11 +24,6 @@ def inputs(config: RunConfig, progress: Progress = quiet) -> Dataset:
     key = config.data.dataset
     records = planted(config, load_texts(key)) if DATASETS[key].kind == "text" else load(key)
     return prepare(records, config.model.name, progress)
-
-
-def secrets_of(config: RunConfig) -> tuple[Secret, ...]:
-    """The made-up secrets that ``config`` plants, the same each time."""
-    return make_secrets(config.data.secret_kind, config.data.secrets, config.training.seed)
 
 
 def planted(config: RunConfig, texts: Texts) -> Texts:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from privlab.data.load import Dataset
+from privlab.data.secrets import secrets_of
 from privlab.dpsgd.augment import view_generator, views
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.diagnostics import Diagnostics
@@ -28,7 +29,6 @@ from privlab.training.checkpoint import Checkpoint, CheckpointError
 from privlab.training.evaluate import Evaluation, evaluate
 from privlab.training.exposure import Exposure, exposures
 from privlab.training.handover import Handover, flat_parameters
-from privlab.training.inputs import secrets_of
 from privlab.training.optimizers import AdamCorrected, optimizer_for
 from privlab.training.owners import OwnersSampler
 from privlab.training.weights import load_trained, trained_state

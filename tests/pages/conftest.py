@@ -6,13 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 from streamlit.testing.v1 import AppTest
 
 from privlab.config import load_preset
+from privlab.data.catalogue import DATASETS
+from privlab.encryption import open_vault
 from privlab.metrics import Point
+from privlab.models.build import build
 from privlab.preflight import preflight
+from privlab.runs import files
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
+from privlab.training.weights import trained_state
 from privlab.ui.access import store as the_store
 
 MAIN = Path(__file__).resolve().parents[2] / "privlab" / "ui" / "main.py"
@@ -70,6 +76,18 @@ def stored(store: Store, preset: str = "digits", *, status: Status = Status.QUEU
             run.id, place, expect=list(Status), **({"error": "The disk is full."} if place is Status.FAILED else {})
         )
     return store.get(run.id)
+
+
+LANGUAGE = {"data__dataset": "sms-messages", "model__name": "small-gpt", "training__epochs": 2}
+
+
+def with_weights(store, **settings) -> Run:
+    """A finished run whose weights are those that it began with."""
+    run = stored(store, status=Status.FINISHED, points=2, **LANGUAGE, **settings)
+    model = build("small-gpt", DATASETS["sms-messages"], run.config.training.seed)
+    state = {name: tensor.clone() for name, tensor in trained_state(model).items()}
+    open_vault(run.config.encryption).write(files.weights_path(run), safetensors.torch.save(state))
+    return run
 
 
 def errors(app: AppTest) -> str:

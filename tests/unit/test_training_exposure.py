@@ -16,6 +16,7 @@ from privlab.metrics import EXPOSURE_CHANCE, Point
 from privlab.models.build import build
 from privlab.models.tokens import Bytes, encode, next_tokens
 from privlab.training.exposure import exposures, summary
+from privlab.training.generate import generate
 from privlab.training.train import train
 
 TOKENS, CONTEXT, CPU = Bytes(), 128, torch.device("cpu")
@@ -72,6 +73,25 @@ def test_one_wrong_digit_is_not_recited() -> None:
     # What the model says inside of the beginning is no part of the code.
     assert look(Oracle([secret.text], least=1 + len(secret.prefix)), [secret])[0].recited
     assert not look(Oracle([secret.text], least=2 + len(secret.prefix)), [secret])[0].recited
+
+
+def test_beam_search_finds_what_greedy_decoding_misses() -> None:
+    """Behind the beginning a digit is a little likelier that leads nowhere; the secret as a whole is far likelier."""
+    (secret,) = make_secrets("pin", 1, 0)
+
+    class Detour(Oracle):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(ids)
+            at = len(secret.prefix)
+            if ids.shape[1] > at:
+                wrong = (int(secret.code[0]) + 1) % 10
+                logits[:, at, ord(str(wrong))] = logits[:, at].max() + 0.1
+            return logits
+
+    (found,) = look(Detour([secret.text]), [secret])
+    assert found.recited
+    tokens = list(generate(Detour([secret.text]), TOKENS, secret.prefix, most=6, context=CONTEXT))
+    assert "".join(tokens) != secret.code
 
 
 def test_a_code_that_the_model_cannot_read_whole_is_not_recited() -> None:

@@ -8,6 +8,7 @@ import torch
 from privlab.config import RunConfig
 from privlab.config.sections import LANGUAGE_TEXTS, PARTLY_TRAINED
 from privlab.data.catalogue import DATASETS
+from privlab.data.secrets import secrets_of
 from privlab.dpsgd.guards import MechanismError
 from privlab.metrics import METRICS, Point
 from privlab.models.catalogue import MODELS, parameters
@@ -17,7 +18,7 @@ from privlab.training.attack import ask_model
 from privlab.training.checkpoint import Checkpoint
 from privlab.training.cost import measure
 from privlab.training.export import weights_file
-from privlab.training.inputs import inputs, secrets_of
+from privlab.training.inputs import inputs
 from privlab.training.remeasure import measured_again
 from privlab.training.train import train
 from privlab.training.trainer import Trainer
