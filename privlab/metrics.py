@@ -12,6 +12,7 @@ class Release(StrEnum):
     """Whether the privacy guarantee covers a number, which every chart must say."""
 
     RELEASED = "covered by the guarantee"
+    MODEL = "as private as the model"
     TEST_DATA = "public test data"
     PRIVATE = "private diagnostic"
     OPERATIONAL = "machine timing"
@@ -23,6 +24,8 @@ class Release(StrEnum):
 
 _EXPLANATIONS = {
     Release.RELEASED: "Follows from the noisy updates or the public settings alone, so the (ε, δ) guarantee covers it.",
+    Release.MODEL: "Computed from the released weights and from made-up or public inputs: the run's guarantee covers it, where the run "
+    "has one.",
     Release.TEST_DATA: "The released model measured on test records, which are treated as public.",
     Release.PRIVATE: "Computed from training records and not covered by the guarantee: do not publish it.",
     Release.OPERATIONAL: "Time, traffic and rounding on this machine. They vary with the drawn batches and are not covered "
@@ -69,7 +72,7 @@ PHASES: dict[str, str] = {
     "repeat": "7 repeat: draw the next batch",
 }
 
-_T, _P, _O, _R = Release.TEST_DATA, Release.PRIVATE, Release.OPERATIONAL, Release.RELEASED
+_T, _P, _O, _R, _M = Release.TEST_DATA, Release.PRIVATE, Release.OPERATIONAL, Release.RELEASED, Release.MODEL
 
 METRICS: dict[str, Metric] = {
     m.key: m
@@ -114,7 +117,7 @@ METRICS: dict[str, Metric] = {
             "Exposure, most exposed secret",
             "bits",
             "down",
-            _R,
+            _M,
             "How much likelier the released model finds the most exposed planted secret than codes that it never saw. At 10 bits it is the "
             "likeliest of 1,024; of what the model never learnt, one secret in 2ᵉ reaches e bits by chance.",
         ),
@@ -123,7 +126,7 @@ METRICS: dict[str, Metric] = {
             "Exposure, mean",
             "bits",
             "down",
-            _R,
+            _M,
             "Mean exposure of the planted secrets; 1.44 bits where the model learnt nothing of them.",
         ),
         Metric(
@@ -131,7 +134,7 @@ METRICS: dict[str, Metric] = {
             "Secrets recited",
             "secrets",
             "down",
-            _R,
+            _M,
             "Planted secrets that the released model says word by word when it is given their beginning.",
         ),
         Metric(

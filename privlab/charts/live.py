@@ -30,10 +30,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class Level:
-    """A constant line across a chart, for example the clipping bound C."""
+    """A constant line across a chart, for example the clipping bound C; ``below`` puts its name under it."""
 
     value: float
     label: str
+    below: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ _PERPLEXITY = Panel(
     "perplexity",
     "Test perplexity",
     ("test_perplexity",),
-    y_title="Test perplexity (lower is better)",
+    y_title="Perplexity (lower is better)",
     log_y=True,
     help=f"{METRICS['test_perplexity'].help} Against the privacy that the model cost.",
 )
@@ -190,16 +191,16 @@ _F1 = Panel("f1", "Test F1", ("test_f1",), y_title="F1 of the second class", per
 
 _EXPOSURE = Panel(
     "exposure",
-    "Exposure of planted secrets",
+    "Exposure",
     ("exposure_mean",),
     y_title="Bits (lower is better)",
     levels=(
         Level(EXPOSURE_CEILING, f"{EXPOSURE_CEILING:g} bits: likeliest of {SECRET_CODES:,} codes"),
-        Level(EXPOSURE_CHANCE, f"{EXPOSURE_CHANCE:.2f} bits: nothing learnt of them"),
+        Level(EXPOSURE_CHANCE, f"{EXPOSURE_CHANCE:.2f} bits: nothing learnt", below=True),
     ),
     sparse=True,
     x="epoch",
-    help=METRICS["exposure_mean"].help,
+    help=f"How far the planted secrets are exposed. {METRICS['exposure_max'].help}",
 )
 _RECITED = Panel(
     "recited",

@@ -35,12 +35,16 @@ class Exposure:
     Attributes:
         secret: the planted one.
         bits: its exposure, 0 … log₂ of the codes it was ranked among.
-        recited: the model goes on from the secret's beginning with its code.
+        by: how the model goes on from the secret's beginning with its code, ``greedy decoding`` or ``beam search``; None if by neither.
     """
 
     secret: Secret
     bits: float
-    recited: bool
+    by: str | None
+
+    @property
+    def recited(self) -> bool:
+        return self.by is not None
 
 
 def exposures(
@@ -62,10 +66,10 @@ def exposures(
     """
     watched, planted = secrets[:SECRETS_WATCHED], {secret.code for secret in secrets}
     with released(model, weights) as logits:
-        recited = _recited(logits, tokens, watched, context, device)
+        ways = _ways(logits, tokens, watched, context, device)
         return tuple(
-            Exposure(secret, _bits(logits, tokens, secret, planted, context, device), told)
-            for secret, told in zip(watched, recited, strict=True)
+            Exposure(secret, _bits(logits, tokens, secret, planted, context, device), by)
+            for secret, by in zip(watched, ways, strict=True)
         )
 
 
@@ -93,10 +97,10 @@ def _bits(
     return math.log2(len(texts) / rank)
 
 
-def _recited(
+def _ways(
     logits: Logits, tokens: LanguageTokenizer, secrets: Sequence[Secret], context: int, device: torch.device
-) -> list[bool]:
-    """Whether each code is what the model goes on with from its beginning, by greedy decoding or by beam search."""
+) -> list[str | None]:
+    """How the model goes on with each code from its beginning; None where it does not."""
     x, y = _asked(tokens, [secret.text for secret in secrets], context, device)
     first = logits(x).argmax(2) == y
     found = []
@@ -105,12 +109,16 @@ def _recited(
         start, end = _shared(ids, beginning), len(ids) - _shared(ids[::-1], beginning[::-1])
         # A code that the model cannot read whole is none that it recites.
         if end - 1 > len(row):
-            found.append(False)
+            found.append(None)
             continue
         # Greedy decoding says it exactly where each of its tokens is the first choice behind the ones before; what is asked at a
         # place is the token behind it.
-        greedy = bool(row[start - 1 : end - 1].all())
-        found.append(greedy or _searched(logits, tokens, ids[:start], end - start, context, device) == ids[start:end])
+        if row[start - 1 : end - 1].all():
+            found.append("greedy decoding")
+        elif _searched(logits, tokens, ids[:start], end - start, context, device) == ids[start:end]:
+            found.append("beam search")
+        else:
+            found.append(None)
     return found
 
 

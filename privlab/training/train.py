@@ -200,7 +200,7 @@ def _given_away(exposed: Sequence[Exposure]) -> Event:
     return Event(
         "warning" if recited else "info",
         f"The model recites {recited} of {len(exposed)} planted secrets; the most exposed one has {most:.1f} bits.",
-        {"exposures": [{**asdict(found.secret), "bits": found.bits, "recited": found.recited} for found in exposed]},
+        {"exposures": [{**asdict(found.secret), "bits": found.bits, "by": found.by} for found in exposed]},
     )
 
 

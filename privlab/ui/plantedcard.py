@@ -51,7 +51,7 @@ def _table(found: list[dict[str, Any]]) -> None:
             "Beginning": [secret["prefix"].strip() for secret in found],
             "Secret": [secret["code"] for secret in found],
             "Exposure": [secret["bits"] for secret in found],
-            "Recited": ["recited" if secret["recited"] else "no" for secret in found],
+            "Recited": [f"by {secret['by']}" if secret["by"] else "no" for secret in found],
         }
     )
     st.dataframe(

@@ -130,7 +130,6 @@ def _text(run: Run, writing: Writing | str) -> None:
 
 
 def _whose(run: Run, step: int) -> str:
-    """Which weights wrote, and whether the guarantee covers what they say."""
-    if not run.plan.is_private:
-        return f"Weights after step {step:,} · no guarantee: this model may recite what it was trained on."
-    return f"Weights after step {step:,} · {Release.RELEASED.value}: the text follows from the released weights."
+    """Which weights wrote, and whether a guarantee covers what they say."""
+    none = "" if run.plan.is_private else " It has no guarantee and may recite what it was trained on."
+    return f"Weights after step {step:,} · {Release.MODEL.value}.{none}"

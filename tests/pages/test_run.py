@@ -161,12 +161,18 @@ def test_planted_secrets_are_listed_with_what_the_guarantee_says(visit, store, r
     assert any("listed here when the run pauses or ends" in each.value for each in waiting.caption)
     assert bound in texts(waiting) and f"{repeats} training record" in texts(waiting)
     told = [
-        {"kind": "card", "prefix": "The card number of Anna is ", "code": "9123", "bits": bits, "recited": bits == 10}
+        {
+            "kind": "card",
+            "prefix": "The card number of Anna is ",
+            "code": "9123",
+            "bits": bits,
+            "by": "beam search" if bits == 10 else None,
+        }
         for bits in (10, 0.5)
     ]
     store.add_event(run.id, "warning", "The model recites 1 of 2.", {"exposures": told})
     (table,) = (each.value for each in visit("run", run=run.id).dataframe if "Exposure" in each.value)
-    assert list(table["Recited"]) == ["recited", "no"] and list(table["Exposure"]) == [10, 0.5]
+    assert list(table["Recited"]) == ["by beam search", "no"] and list(table["Exposure"]) == [10, 0.5]
 
 
 def test_without_privacy_nothing_limits_what_is_recited(visit, store) -> None:

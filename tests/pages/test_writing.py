@@ -31,7 +31,7 @@ def test_a_run_writes_what_its_weights_say(visit, store, mode: str) -> None:
     assert writing.state == "finished", writing.message
     assert writing.text and writing.asked.prompt == "I am on my way "
     app.run()
-    assert any("follows from the released weights" in each.value for each in app.caption)
+    assert any("as private as the model" in each.value for each in app.caption)
 
 
 def test_planted_secrets_are_offered_and_marked(visit, store) -> None:

@@ -89,7 +89,7 @@ def test_beam_search_finds_what_greedy_decoding_misses() -> None:
             return logits
 
     (found,) = look(Detour([secret.text]), [secret])
-    assert found.recited
+    assert found.by == "beam search" and look(Oracle([secret.text]), [secret])[0].by == "greedy decoding"
     tokens = list(generate(Detour([secret.text]), TOKENS, secret.prefix, most=6, context=CONTEXT))
     assert "".join(tokens) != secret.code
 

@@ -67,7 +67,7 @@ export function traces(panel, runs, look) {
   }
   for (const line of panel.levels) {
     found.push({
-      info: { kind: "level", level: line.label, turn: 0 },
+      info: { kind: "level", level: line.label, turn: 0, below: line.below },
       trace: { ...level(line.value), type: "scatter", name: plain(line.label), hoverinfo: "none", line: { color: look.text, dash: "longdash", width: 1.5 } },
     });
   }
@@ -103,7 +103,7 @@ function published(look) {
 function names(panel, found, look, size, ranges) {
   const log = look.axis === "epsilon" && look.log;
   const said = found.filter(({ info, trace }) => info.level && trace.visible !== "legendonly")
-    .map(({ info, trace }) => besideLevel(trace.y[0], plain(info.level), info.turn, look, panel.log_y));
+    .map(({ info, trace }) => besideLevel(trace.y[0], info, look, panel.log_y));
   const stars = found.find(({ info }) => info.kind === "marks");
   if (!stars || size.width <= 0 || size.height <= 0) return said;
   const seen = found.filter(({ trace }) => trace.visible !== "legendonly");
@@ -162,7 +162,7 @@ export function layout(panel, runs, look, found, box, ranges) {
     },
     yaxis: {
       ...lines, title: { text: plain(panel.y_title), standoff: 8 }, type: panel.log_y ? "log" : "linear",
-      uirevision: `kept ${Boolean(upright.range)}`, tickformat: panel.percent ? ".3~p" : "~g", rangemode: panel.stacked ? "tozero" : "normal",
+      uirevision: `kept ${Boolean(upright.range)}`, tickformat: panel.percent ? ".3~p" : "~g", rangemode: panel.stacked || panel.sparse ? "tozero" : "normal",
       ...upright, ...(panel.log_y ? { nticks: 4, minorloglabels: "complete" } : {}),
     },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: look.grid, activecolor: look.text },

@@ -9,11 +9,11 @@ const APART = 14;
 // The twin of `level_name` in privlab/charts/live.py: says ε = ∞, once.
 export const levelName = (label) => (label.includes("ε = ∞") ? label : `${label} · ε = ∞`);
 
-// A name above a level line, a third of the width further right for each level before it.
-export function besideLevel(value, text, turn, look, log) {
+// A name above or below a level line, a third of the width further right for each level before it.
+export function besideLevel(value, { level, turn, below }, look, log) {
   return {
-    ...words(text, look), x: 0.01 + (turn % 3) / 3, xref: "paper", xanchor: "left",
-    y: log ? Math.log10(value) : value, yref: "y", yanchor: "bottom", yshift: 3, showarrow: false,
+    ...words(plain(level), look), x: 0.01 + (turn % 3) / 3, xref: "paper", xanchor: "left",
+    y: log ? Math.log10(value) : value, yref: "y", yanchor: below ? "top" : "bottom", yshift: below ? -3 : 3, showarrow: false,
   };
 }
 

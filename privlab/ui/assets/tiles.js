@@ -40,8 +40,8 @@ const KINDS = {
   accuracy(data, state) {
     const where = data.length ? `at step ${format.whole(data.lastStep)}` : "";
     if (state.task === "language") {
-      const told = data.has("recited") ? ` · recites ${data.last("recited")} secret${data.last("recited") === 1 ? "" : "s"}` : "";
-      return { label: "Perplexity", value: format.number(data.last("test_perplexity")), sub: where + told };
+      const told = data.has("recited") ? `step ${format.whole(data.lastStep)} · recites ${format.whole(data.last("recited"))}` : where;
+      return { label: "Perplexity", value: format.number(data.last("test_perplexity")), sub: told };
     }
     const f1 = data.has("test_f1") ? ` · F1 ${format.share(data.last("test_f1"))}` : "";
     return { value: format.share(data.last("test_accuracy")), sub: where + f1 };
