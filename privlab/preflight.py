@@ -13,7 +13,7 @@ from privlab.config import ConfigError, Problem, RunConfig
 from privlab.data.catalogue import DATASETS, DatasetFacts
 from privlab.data.secrets import ONE_IN
 from privlab.encryption import modes
-from privlab.models.catalogue import ADAPTERS, MODELS, ModelFacts, misfit, parameters, part_misfit
+from privlab.models.catalogue import ADAPTERS, MODELS, PRETRAINED, ModelFacts, misfit, parameters, part_misfit
 from privlab.privacy.owners import LEAST_SHARE, share_on_grid
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import make_plan
@@ -104,19 +104,24 @@ def preflight(config: RunConfig) -> Preflight:
 
 
 def _part_problems(config: RunConfig, model: ModelFacts) -> list[Problem]:
-    """Why the part that is to train is none of the model's, or needs what is not installed."""
+    """Why the part that is to train is none of the model's, or what the model needs is not installed."""
     found = []
     part = part_trained(model.key, config.model.trains)
     if reason := part_misfit(model.key, part):
         found.append(Problem("model.trains", f"trains={config.model.trains}: {reason}"))
-    if part == "lora" and find_spec(ADAPTERS) is None:
-        found.append(
-            Problem(
-                "model.trains",
-                f"trains=lora needs {ADAPTERS}, which is not installed: run “pip install -r requirements-language.txt” and start "
-                "PrivLab again.",
+    wanted = [
+        ("model.name", f"model={model.key}", PRETRAINED if model.weights else ()),
+        ("model.trains", f"trains={part}", (ADAPTERS,) if part == "lora" else ()),
+    ]
+    for path, what, packages in wanted:
+        if missing := [package for package in packages if find_spec(package) is None]:
+            found.append(
+                Problem(
+                    path,
+                    f"{what} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: run “pip "
+                    "install -r requirements-language.txt” and start PrivLab again.",
+                )
             )
-        )
     return found
 
 

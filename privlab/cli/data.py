@@ -15,7 +15,7 @@ def list_data(_: argparse.Namespace) -> int:
     for key, facts in DATASETS.items():
         print(f"{key:18} {facts.train_records:>7,} + {facts.test_records:>6,} records  {availability(key).message}")
     for key, weights in WEIGHTS.items():
-        where = f"{weights.title} are in {weights_folder(key)}." if weights_ready(key) else weights_missing(key)
+        where = f"{weights.title} is in {weights_folder(key)}." if weights_ready(key) else weights_missing(key)
         print(f"{key:18} {'weights':>24}  {where}")
     print(f"Fetched data sets and weights are kept in {paths.data_dir()}")
     return 0

@@ -12,6 +12,7 @@ from privlab.cli.passphrase import passphrase_for
 from privlab.config import ConfigError, RunConfig, load_preset
 from privlab.config.run import set_path
 from privlab.data.catalogue import availability
+from privlab.data.weights import weights_missing, weights_ready
 from privlab.preflight import preflight
 from privlab.runs.limits import threads_for
 from privlab.runs.record import Status
@@ -32,6 +33,9 @@ def train_run(given: argparse.Namespace) -> int:
         here = availability(config.data.dataset)
         if not here.ready:
             raise ConfigError.at("data.dataset", here.message)
+        weights = checked.model.weights
+        if weights and not weights_ready(weights):
+            raise ConfigError.at("model.name", weights_missing(weights))
     passphrase = passphrase_for(config, given.passphrase_file, confirm=not given.resume)
 
     # Only from here on is torch needed, and it takes seconds to load.

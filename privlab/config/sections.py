@@ -10,7 +10,7 @@ from privlab.config.section import Section
 #: Data sets that are a language task: texts to go on with, into which made-up secrets can be planted.
 LANGUAGE_TEXTS = ("sms-messages",)
 #: Models of which a part can be trained while the rest stays as it was.
-PARTLY_TRAINED = ("small-bert", "small-gpt")
+PARTLY_TRAINED = ("small-bert", "small-gpt", "minilm", "tinystories")
 
 
 class DataConfig(Section):
@@ -73,11 +73,11 @@ class ModelConfig(Section):
         when={"model.name": PARTLY_TRAINED},
         labels={
             "auto": "as usual for the model",
-            "all": "everything",
-            "lora": "LoRA adapters and head",
-            "last": "last block and head",
-            "bias": "biases and head",
-            "head": "head alone",
+            "all": "everything but published tables",
+            "lora": "LoRA adapters and any new head",
+            "last": "last block and any new head",
+            "bias": "biases and any new head",
+            "head": "new head alone",
         },
         help="The rest stays as it was before. Noise is added to every trained parameter, so fewer of them often learn more "
         "under the same ε.",

@@ -100,7 +100,7 @@ WEIGHTS: dict[str, Weights] = {
     for weights in (
         Weights(
             key="minilm",
-            title="Weights of MiniLM-L6",
+            title="Pretrained MiniLM-L6",
             licence="Apache-2.0",
             source="all-MiniLM-L6-v2 (Reimers and Gurevych 2019; MiniLM, Wang et al. 2020)",
             download_bytes=83_506_384,
@@ -115,7 +115,7 @@ WEIGHTS: dict[str, Weights] = {
         ),
         Weights(
             key="tinystories",
-            title="Weights of TinyStories-15M",
+            title="Pretrained TinyStories-15M",
             licence="MIT",
             source="stories15M of llama2.c (Karpathy 2023), trained on TinyStories (Eldan and Li 2023)",
             download_bytes=112_351_287,
@@ -142,7 +142,7 @@ def weights_missing(key: str) -> str:
     """One sentence: how to get these weights. Raises KeyError: unknown weights."""
     facts = WEIGHTS[key]
     return (
-        f"{facts.title} are not on this machine yet ({facts.download_bytes / 1e6:.0f} MB): "
+        f"{facts.title} is not on this machine yet ({facts.download_bytes / 1e6:.0f} MB): "
         f"run “python -m privlab data fetch {key}”."
     )
 
@@ -169,16 +169,16 @@ def fetch_weights(key: str, progress: Progress | None = None) -> Path:
                 publish(_bring(facts, folder, say), target)
     except SourceFailed as failure:
         if isinstance(failure, DiskFull):
-            raise FetchError(disk_full(f"{facts.title} need", 4 * total, target.parent)) from failure
+            raise FetchError(disk_full(f"{facts.title} needs", 4 * total, target.parent)) from failure
         raise FetchError(
             f"{facts.title} could not be fetched: {str(failure).rstrip('.')}. "
             f"Check the network connection and run “python -m privlab data fetch {key}” again."
         ) from failure
     except OSError as error:
         if is_disk_full(error):
-            raise FetchError(disk_full(f"{facts.title} need", 4 * total, target.parent)) from error
+            raise FetchError(disk_full(f"{facts.title} needs", 4 * total, target.parent)) from error
         raise FetchError(f"{facts.title} could not be kept in {target.parent}: {error}.") from error
-    say(total, total, f"{facts.title} are ready")
+    say(total, total, f"{facts.title} is ready")
     return target
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from privlab.data.catalogue import DatasetFacts
 from privlab.models.catalogue import (
     COLOUR_CNN_WIDTHS,
+    EMBEDDING_WIDTH,
     HIDDEN_UNITS,
     RESNET_BLOCKS,
     RESNET_WIDTHS,
@@ -20,6 +21,7 @@ from privlab.models.catalogue import (
 )
 from privlab.models.language import SmallBert, SmallGpt
 from privlab.models.parts import choose_part
+from privlab.models.pretrained import bert, llama
 from privlab.models.tokens import HashedWords
 
 #: Channels that share one mean and deviation in GroupNorm.
@@ -27,11 +29,11 @@ _CHANNELS_A_GROUP = 4
 
 
 def build(model_key: str, facts: DatasetFacts, seed: int, trains: str = "all", lora_rank: int = 8) -> nn.Module:
-    """A freshly initialised network on the CPU.
+    """A network on the CPU, freshly initialised or from packaged weights.
 
     It takes a batch of the data set's inputs, or of the model's features where it has any, and returns logits of shape
-    (records, classes), or (records, tokens, V) for language. The weights depend on ``seed`` alone; the caller's random state
-    is left as it was.
+    (records, classes), or (records, tokens, V) for language. The weights depend on ``seed`` and on packaged ones alone; the
+    caller's random state is left as it was.
 
     Args:
         trains: the part that trains, one that the model offers.
@@ -40,6 +42,7 @@ def build(model_key: str, facts: DatasetFacts, seed: int, trains: str = "all", l
     Raises:
         KeyError: unknown model.
         ValueError: the model does not take this data set, or has no such part; the message says why.
+        DataMissing: it starts from weights that are not on this machine.
     """
     problem = misfit(model_key, facts.key) or part_misfit(model_key, trains)
     if problem:
@@ -160,6 +163,18 @@ def _small_gpt(facts: DatasetFacts) -> nn.Module:
     return SmallGpt(TRANSFORMERS["small-gpt"])
 
 
+def _minilm(facts: DatasetFacts) -> nn.Module:
+    return bert("minilm", facts.classes)
+
+
+def _minilm_head(facts: DatasetFacts) -> nn.Module:
+    return nn.Linear(EMBEDDING_WIDTH, facts.classes)
+
+
+def _tinystories(facts: DatasetFacts) -> nn.Module:
+    return llama("tinystories")
+
+
 _BUILDERS = {
     "logistic": _logistic,
     "mlp": _mlp,
@@ -168,4 +183,7 @@ _BUILDERS = {
     "resnet-gn": _resnet,
     "small-bert": _small_bert,
     "small-gpt": _small_gpt,
+    "minilm": _minilm,
+    "minilm-head": _minilm_head,
+    "tinystories": _tinystories,
 }

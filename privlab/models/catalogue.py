@@ -23,27 +23,41 @@ class ModelFacts:
         min_side: smallest height and width of a picture that it takes; 0 for any input.
         task: that it does, ``classify`` or ``language``.
         trains: which parts of it can be trained, the usual one first.
+        weights: the fetched weights that it starts from, or its features come from; None where it starts from a seed alone.
     """
 
     key: str
     title: str
     about: str
     kinds: tuple[Literal["image", "table", "text"], ...]
-    features: Literal["scatter"] | None = None
+    features: Literal["scatter", "minilm"] | None = None
     min_side: int = 0
     task: Literal["classify", "language"] = "classify"
     trains: tuple[str, ...] = ("all",)
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
 class Transformer:
-    """Sizes of a transformer: numbers for each token, attention heads, blocks, tokens that it reads at most, and tokens there are."""
+    """Sizes of a transformer.
+
+    Attributes:
+        width: numbers for each token.
+        heads: of attention.
+        blocks: of attention and a network of two layers, or of three where it is gated.
+        context: tokens that it reads at most.
+        vocabulary: tokens there are.
+        hidden: units of the network in a block.
+        pretrained: whether it starts from packaged weights, of which its tables of tokens and places never train.
+    """
 
     width: int
     heads: int
     blocks: int
     context: int
     vocabulary: int
+    hidden: int
+    pretrained: bool = False
 
 
 #: Words are hashed into so many buckets, two of which stand for padding and beginning.
@@ -51,11 +65,17 @@ WORD_BUCKETS = 4096
 #: Bytes, padding, and the edge between texts.
 BYTE_TOKENS = 258
 TRANSFORMERS = {
-    "small-bert": Transformer(width=48, heads=4, blocks=2, context=64, vocabulary=WORD_BUCKETS),
-    "small-gpt": Transformer(width=96, heads=4, blocks=2, context=128, vocabulary=BYTE_TOKENS),
+    "small-bert": Transformer(width=48, heads=4, blocks=2, context=64, vocabulary=WORD_BUCKETS, hidden=192),
+    "small-gpt": Transformer(width=96, heads=4, blocks=2, context=128, vocabulary=BYTE_TOKENS, hidden=384),
+    "minilm": Transformer(384, heads=12, blocks=6, context=64, vocabulary=30_522, hidden=1536, pretrained=True),
+    "tinystories": Transformer(288, heads=6, blocks=6, context=128, vocabulary=32_000, hidden=768, pretrained=True),
 }
+#: Numbers of a text's embedding by MiniLM, and tokens of a text that it reads at most, as in its publication.
+EMBEDDING_WIDTH, EMBEDDED_TOKENS = 384, 256
 #: The package that LoRA adapters come from, in requirements-language.txt.
 ADAPTERS = "peft"
+#: Packages that models with fetched weights need, in the same file.
+PRETRAINED = ("transformers", "tokenizers")
 _PARTS = ("all", "lora", "last", "bias", "head")
 
 MODELS: dict[str, ModelFacts] = {
@@ -111,6 +131,34 @@ MODELS: dict[str, ModelFacts] = {
             ("text",),
             task="language",
             trains=_PARTS,
+        ),
+        ModelFacts(
+            "minilm-head",
+            "MiniLM embeddings + linear",
+            "A linear layer on fixed sentence embeddings by MiniLM, whose weights are public. They learn nothing from the data, so "
+            "they cost no privacy, and are computed once.",
+            ("text",),
+            features="minilm",
+            weights="minilm",
+        ),
+        ModelFacts(
+            "minilm",
+            "MiniLM (BERT, 22.7 M parameters)",
+            "A public pretrained transformer of six blocks that reads 64 word pieces, with a new head. Its embeddings never train. "
+            "Slow without a GPU.",
+            ("text",),
+            trains=("lora", "all", "last", "bias", "head"),
+            weights="minilm",
+        ),
+        ModelFacts(
+            "tinystories",
+            "TinyStories (Llama, 15 M parameters)",
+            "A public pretrained transformer of six blocks that reads 128 pieces of words and goes on with them. Its table of "
+            "pieces, which is its head, too, never trains. Slow without a GPU.",
+            ("text",),
+            task="language",
+            trains=("lora", "all", "last"),
+            weights="tinystories",
         ),
     )
 }
@@ -174,6 +222,16 @@ def scatter_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return channels * each, height >> scales, width >> scales
 
 
+def input_shape(model_key: str, dataset_key: str) -> tuple[int, ...]:
+    """Shape of one record as the model takes it: tokens, features, or the data set's own. Raises KeyError."""
+    model, data = MODELS[model_key], DATASETS[dataset_key]
+    if model_key in TRANSFORMERS:
+        return (TRANSFORMERS[model_key].context,)
+    if model.features == "minilm":
+        return (EMBEDDING_WIDTH,)
+    return scatter_shape(data.shape) if model.features else data.shape
+
+
 def parameters(model_key: str, dataset_key: str, trains: str = "all", lora_rank: int = 8) -> int:
     """Parameters of the model for the data set that train.
 
@@ -189,23 +247,40 @@ def parameters(model_key: str, dataset_key: str, trains: str = "all", lora_rank:
     if problem:
         raise ValueError(problem)
     data = DATASETS[dataset_key]
+    if model_key == "tinystories":
+        return _llama(TRANSFORMERS[model_key], trains, lora_rank)
     if model_key in TRANSFORMERS:
         return _transformer(TRANSFORMERS[model_key], data, trains, lora_rank)
     return _COUNTS[model_key](data)
 
 
 def _transformer(form: Transformer, data: DatasetFacts, trains: str, rank: int) -> int:
-    width = form.width
-    attention, network, norm = 4 * _dense(width, width), _dense(width, 4 * width, width), 2 * width
+    """Blocks of attention and a two-layer network, with biases and LayerNorm."""
+    width, hidden = form.width, form.hidden
+    attention, network, norm = 4 * _dense(width, width), _dense(width, hidden, width), 2 * width
     block = attention + network + 2 * norm
     head = _dense(width, data.classes or form.vocabulary)
+    # What is before the blocks and after them: fixed where it was published, and BERT's blocks end with a norm.
+    tables = 0 if form.pretrained else (form.vocabulary + form.context) * width
+    last = 0 if form.pretrained else norm
     return {
-        "all": (form.vocabulary + form.context) * width + form.blocks * block + norm + head,
-        "last": block + norm + head,
+        "all": tables + form.blocks * block + last + head,
+        "last": block + last + head,
         # Biases of four projections, two norms and the two-layer network, and of the last norm.
-        "bias": form.blocks * (4 + 2 + 5) * width + width + head,
-        "lora": form.blocks * rank * (4 * 2 * width + 2 * 5 * width) + head,
+        "bias": form.blocks * ((4 + 2 + 1) * width + hidden) + last // 2 + head,
+        "lora": form.blocks * rank * (4 * 2 * width + 2 * (width + hidden)) + head,
         "head": head,
+    }[trains]
+
+
+def _llama(form: Transformer, trains: str, rank: int) -> int:
+    """Blocks of attention and a gated network, without biases and with RMSNorm; the table of tokens, the head too, is fixed."""
+    width, hidden = form.width, form.hidden
+    block = 4 * width**2 + 3 * width * hidden + 2 * width
+    return {
+        "all": form.blocks * block + width,
+        "last": block + width,
+        "lora": form.blocks * rank * (4 * 2 * width + 3 * (width + hidden)),
     }[trains]
 
 
@@ -246,4 +321,5 @@ _COUNTS = {
     "cnn": _cnn,
     "scatter-linear": lambda data: _dense(prod(scatter_shape(data.shape)), data.classes),
     "resnet-gn": _resnet,
+    "minilm-head": lambda data: _dense(EMBEDDING_WIDTH, data.classes),
 }

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from privlab.data.load import NOT_ASKED
-from privlab.models.catalogue import BYTE_TOKENS, WORD_BUCKETS
+from privlab.data.weights import TOKENIZER
+from privlab.models.catalogue import BYTE_TOKENS, TRANSFORMERS, WORD_BUCKETS
+from privlab.models.packaged import packaged
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -74,11 +76,66 @@ class HashedWords:
         return [self.begin, *(2 + zlib.crc32(word.encode()) % (self.size - 2) for word in words)]
 
 
-_TOKENIZERS = {"small-bert": HashedWords, "small-gpt": Bytes}
+class WordPieces:
+    """MiniLM's WordPiece (Wu et al. 2016, arXiv:1609.08144), learnt from public texts; small and capital letters count the same.
+
+    Args:
+        context: most tokens of a text; a longer one is cut off, and its end is still marked.
+
+    Raises:
+        DataMissing: not fetched yet.
+    """
+
+    pad = 0
+    size = TRANSFORMERS["minilm"].vocabulary
+
+    def __init__(self, context: int = TRANSFORMERS["minilm"].context) -> None:
+        self._tokens = _packaged_tokens("minilm")
+        self._tokens.no_padding()
+        self._tokens.enable_truncation(context)
+
+    def ids(self, text: str) -> list[int]:
+        return self._tokens.encode(text).ids
+
+
+class Pieces:
+    """TinyStories' byte pairs, learnt from public texts. Raises DataMissing: not fetched yet."""
+
+    #: “Unknown”, which no text has: what is no piece is bytes.
+    pad = 0
+    #: “Beginning”, which stood between the stories that the model learnt from.
+    edge = 1
+    size = TRANSFORMERS["tinystories"].vocabulary
+    _special = range(3)
+
+    def __init__(self) -> None:
+        self._tokens = _packaged_tokens("tinystories")
+
+    def ids(self, text: str) -> list[int]:
+        return [self.edge, *self._tokens.encode(text, add_special_tokens=False).ids, self.edge]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids; what is no text is marked."""
+        return self._tokens.decode([int(i) for i in ids if int(i) not in self._special], skip_special_tokens=False)
+
+
+def _packaged_tokens(key: str):
+    # Optional.
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(packaged(key, TOKENIZER)))
+
+
+_TOKENIZERS = {"small-bert": HashedWords, "small-gpt": Bytes, "minilm": WordPieces, "tinystories": Pieces}
 
 
 def tokenizer(model_key: str) -> Tokenizer:
-    """What turns texts into the ids that the model takes. Raises KeyError for a model that takes no texts."""
+    """What turns texts into the ids that the model takes.
+
+    Raises:
+        KeyError: a model that takes no tokens.
+        DataMissing: its vocabulary is not on this machine.
+    """
     return _TOKENIZERS[model_key]()
 
 

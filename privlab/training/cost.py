@@ -21,7 +21,7 @@ import torch
 from privlab.config import RunConfig
 from privlab.data.load import Dataset
 from privlab.metrics import SUBSET, Cost
-from privlab.models.catalogue import TRANSFORMERS, scatter_shape
+from privlab.models.catalogue import TRANSFORMERS, input_shape
 from privlab.preflight import Preflight
 from privlab.training.device import choose_device
 from privlab.training.trainer import Trainer
@@ -102,7 +102,7 @@ def _random(checked: Preflight, device: torch.device) -> Dataset:
     facts, model, rows = checked.dataset, checked.model, checked.plan.records
     source = torch.Generator().manual_seed(0)
     form = TRANSFORMERS.get(model.key)
-    shape = (form.context,) if form else scatter_shape(facts.shape) if model.features else facts.shape
+    shape = input_shape(model.key, facts.key)
     parts = []
     for count in (rows, min(facts.test_records, SUBSET)):
         places = (count, *shape)

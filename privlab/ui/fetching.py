@@ -1,4 +1,4 @@
-"""Fetching a data set in the background of the web process, with its progress."""
+"""Fetching a data set or a model's weights in the background of the web process, with the progress."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import streamlit as st
 
 from privlab.data.catalogue import DATASETS, availability
 from privlab.data.fetch import fetch
+from privlab.data.weights import WEIGHTS, fetch_weights, weights_ready
+from privlab.models.catalogue import MODELS
 from privlab.ui.guard import escape, explain, guarded
 
 
@@ -38,8 +40,9 @@ _fetches: dict[str, Fetching] = {}
 _lock = threading.Lock()
 
 
-def start(dataset: str, get: Callable = fetch) -> Fetching:
-    """Begin to fetch ``dataset``, unless that is under way already."""
+def start(dataset: str, get: Callable | None = None) -> Fetching:
+    """Begin to fetch a data set, or weights, unless that is under way already."""
+    get = get or (fetch_weights if dataset in WEIGHTS else fetch)
     with _lock:
         present = _fetches.get(dataset)
         if present and not present.over:
@@ -64,19 +67,40 @@ def find(dataset: str) -> Fetching | None:
 
 def show_availability(dataset: str) -> bool:
     """Below the data set's field: say whether it is here, offer to fetch it, show the progress. Returns whether it is here."""
-    fetching = find(dataset)
-    if fetching and not fetching.over:
-        _progress(dataset)
-        return False
-    if availability(dataset).ready:
-        return True
     facts = DATASETS[dataset]
+    return _offer(dataset, facts.title, facts.download_bytes, availability(dataset).ready)
+
+
+def missing_weights(model: str) -> str | None:
+    """Title of the weights that the model starts from, where they are not on this computer."""
+    key = MODELS[model].weights if model in MODELS else None
+    return None if key is None or weights_ready(key) else WEIGHTS[key].title
+
+
+def show_weights(model: str) -> bool:
+    """Below the model's field: the same for the weights that it starts from, where it has any."""
+    key = MODELS[model].weights if model in MODELS else None
+    if key is None:
+        return True
+    facts = WEIGHTS[key]
+    return _offer(key, facts.title, facts.download_bytes, missing_weights(model) is None)
+
+
+def _offer(key: str, title: str, size: int, ready: bool) -> bool:
+    fetching = find(key)
+    if fetching and not fetching.over:
+        _progress(key)
+        return False
+    if ready:
+        return True
     if fetching and fetching.error:
         st.error(escape(fetching.error))
-    size = f"about {facts.download_bytes / 1e6:,.0f} MB"
-    st.warning(f"{escape(facts.title)} is not on this computer yet. It is fetched once ({size}) and then kept.")
-    label = "Try again" if fetching and fetching.error else f"Fetch {facts.title}"
-    st.button(label, key="fetch", on_click=start, args=(dataset,), type="primary")
+    st.warning(
+        f"{escape(title)} is not on this computer yet. It is fetched once (about {size / 1e6:,.0f} MB) and then kept."
+    )
+    label = "Try again" if fetching and fetching.error else f"Fetch {title}"
+    # The data set's button and the model's may stand on the page together.
+    st.button(label, key="fetch" if key in DATASETS else "fetch-weights", on_click=start, args=(key,), type="primary")
     return False
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from privlab.ui.draft import NOISE_BY, SIGMA, TARGET
-from privlab.ui.fetching import show_availability
+from privlab.ui.fetching import show_availability, show_weights
 from privlab.ui.fields import field, show_problems
 from privlab.ui.launching import PASSPHRASE
 from privlab.ui.passphrase import passphrase_field
@@ -51,6 +51,8 @@ def _fields(paths: list[str], values: Mapping[str, Any], problems: Problems) -> 
         show_problems(path, problems)
         if path == "data.dataset":
             show_availability(values[path])
+        if path == "model.name":
+            show_weights(values[path])
         if path == "encryption.key" and values[path] == "passphrase":
             passphrase_field(PASSPHRASE)
 

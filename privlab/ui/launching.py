@@ -14,6 +14,7 @@ from privlab.runs import control
 from privlab.ui import urls
 from privlab.ui.access import store
 from privlab.ui.draft import build, draft
+from privlab.ui.fetching import missing_weights
 from privlab.ui.guard import attempted, refuse
 from privlab.ui.passphrase import take
 
@@ -47,6 +48,8 @@ def launch(*, levels: bool = False) -> None:
         dataset = DATASETS.get(config.data.dataset)
         if dataset and not availability(dataset.key).ready:
             return refuse(f"Nothing was launched: {dataset.title} is not on this computer yet. Fetch it first.")
+        if title := missing_weights(config.model.name):
+            return refuse(f"Nothing was launched: {title} is not on this computer yet. Fetch it first.")
         _launch_once(config, levels, passphrase)
 
 

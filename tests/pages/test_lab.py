@@ -235,6 +235,20 @@ def test_a_data_set_that_is_not_here_is_offered_and_not_launched(visit, store, m
     assert started == ["cifar10"]
 
 
+def test_weights_that_are_not_here_are_offered_and_not_launched(visit, store, monkeypatch) -> None:
+    started = []
+    monkeypatch.setattr("privlab.ui.fetching.start", started.append)
+    app = visit()
+    app.selectbox(key="data.dataset").select("sms-spam").run()
+    app.selectbox(key="model.name").select("minilm-head").run()
+    assert any("Pretrained MiniLM-L6 is not on this computer yet" in each.value for each in app.warning)
+    app.button(key="launch").click().run()
+    assert "Pretrained MiniLM-L6 is not on this computer yet. Fetch it first" in errors(app)
+    assert store.list() == []
+    app.button(key="fetch-weights").click().run()
+    assert started == ["minilm"]
+
+
 def test_a_model_offers_the_parts_that_it_can_train(visit, store) -> None:
     app = visit()
     app.selectbox(key="data.dataset").select("sms-messages").run()

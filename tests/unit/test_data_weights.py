@@ -76,7 +76,7 @@ def test_weights_are_kept_as_they_came(minilm):
         path.removeprefix("model/"): raw for path, raw in minilm[0].items()
     }
     assert left_behind() == ["minilm"]
-    assert seen[-1][2].endswith("are ready")
+    assert seen[-1][2].endswith("is ready")
 
 
 def test_a_second_fetch_downloads_nothing_and_a_damaged_one_again(minilm):

@@ -8,7 +8,8 @@ from privlab.models.catalogue import MODELS, misfit, parameters, scatter_shape
 
 
 def test_the_catalogue_names_every_model():
-    assert tuple(MODELS) == ("logistic", "mlp", "cnn", "scatter-linear", "resnet-gn", "small-bert", "small-gpt")
+    small = ("logistic", "mlp", "cnn", "scatter-linear", "resnet-gn", "small-bert", "small-gpt")
+    assert tuple(MODELS) == (*small, "minilm-head", "minilm", "tinystories")
     assert all(facts.about and facts.title for facts in MODELS.values())
 
 
@@ -51,6 +52,7 @@ def test_unknown_names_are_refused():
         ("cnn", "cifar10", 550_570),
         ("scatter-linear", "fashion-mnist", (81 * 7 * 7 + 1) * 10),
         ("scatter-linear", "cifar10", (243 * 8 * 8 + 1) * 10),
+        ("minilm-head", "sms-spam", (384 + 1) * 2),
     ],
 )
 def test_parameters_of_known_networks(model, dataset, count):

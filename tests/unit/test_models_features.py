@@ -9,8 +9,10 @@ import torch
 
 from privlab import paths
 from privlab.data.load import Dataset, load
-from privlab.models import features
-from privlab.models.features import FeaturesError, prepare, scatter
+from privlab.models import kept as keeping
+from privlab.models import scattering
+from privlab.models.features import FeaturesError, prepare
+from privlab.models.scattering import scatter
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,7 @@ def test_colour_pictures_give_the_channels_of_each_colour():
 def test_kept_features_equal_computed_ones(pictures, monkeypatch):
     first = prepare(pictures, "scatter-linear")
     assert len(kept()) == 1
-    monkeypatch.setattr(features, "scatter", None)  # a second computation would fail
+    monkeypatch.setattr(scattering, "scatter", None)  # a second computation would fail
     second = prepare(pictures, "scatter-linear")
     monkeypatch.undo()
     assert torch.equal(first.train_x, second.train_x) and torch.equal(first.test_x, second.test_x)
@@ -83,7 +85,7 @@ def test_other_pictures_have_features_of_their_own(pictures):
 
 
 def test_progress_counts_pictures(pictures, monkeypatch):
-    monkeypatch.setattr(features, "_CHUNK", 16)
+    monkeypatch.setattr(scattering, "_CHUNK", 16)
     seen = []
     prepare(pictures, "scatter-linear", lambda *step: seen.append(step))
     assert [done for done, _, _ in seen] == [0, 16, 32, 40, 50]
@@ -91,7 +93,7 @@ def test_progress_counts_pictures(pictures, monkeypatch):
 
 
 def test_an_interrupted_computation_leaves_nothing(pictures, monkeypatch):
-    monkeypatch.setattr(features, "_CHUNK", 16)
+    monkeypatch.setattr(scattering, "_CHUNK", 16)
 
     def interrupt(done, total, what):
         if done >= 16:
@@ -104,7 +106,7 @@ def test_an_interrupted_computation_leaves_nothing(pictures, monkeypatch):
 
 
 def test_many_small_chunks_keep_their_order_and_torchs_threads(pictures, monkeypatch):
-    monkeypatch.setattr(features, "_CHUNK", 3)
+    monkeypatch.setattr(scattering, "_CHUNK", 3)
     before = torch.get_num_threads()
     prepared = prepare(pictures, "scatter-linear")
     assert torch.get_num_threads() == before
@@ -133,7 +135,7 @@ def test_a_full_disk_is_said_in_plain_words(pictures, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(features, "_write", full)
+    monkeypatch.setattr(keeping, "_write", full)
     with pytest.raises(FeaturesError, match=r"The disk is full: the features of Fashion-MNIST, 6,000 pictures need"):
         prepare(pictures, "scatter-linear")
     assert kept() == []

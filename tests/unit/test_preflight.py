@@ -58,6 +58,15 @@ def test_adapters_that_are_not_installed_are_named_with_what_to_do(monkeypatch: 
     assert "needs peft, which is not installed" in message and "requirements-language.txt" in message
 
 
+def test_pretrained_models_say_which_packages_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DIGITS.replace(data__dataset="sms-spam", model__name="minilm", model__trains="head", privacy__delta=1e-5)
+    preflight(config)
+    monkeypatch.setattr("privlab.preflight.find_spec", lambda package: None)
+    message = problems(config)["model.name"]
+    assert "model=minilm needs transformers and tokenizers, which are not installed" in message
+    assert "model.name" not in problems(config.replace(model__name="small-bert", model__trains="lora"))
+
+
 def test_secrets_need_texts_to_go_on_with_and_room_in_them() -> None:
     assert "secrets=2" in problems(DIGITS.replace(data__secrets=2))["data.secrets"]
     messages = DIGITS.replace(data__dataset="sms-messages", model__name="small-gpt", privacy__delta=1e-5)
