@@ -8,7 +8,7 @@ from privlab.config.knobs import knob
 from privlab.config.section import Section
 
 #: Data sets that are a language task: texts to go on with, into which made-up secrets can be planted.
-LANGUAGE_TEXTS = ("sms-messages",)
+LANGUAGE_TEXTS = ("sms-messages", "shakespeare", "emails")
 #: Models of which a part can be trained while the rest stays as it was.
 PARTLY_TRAINED = ("small-bert", "small-gpt", "minilm", "tinystories")
 

@@ -1,4 +1,4 @@
-"""SHA-256 of the uncompressed records of each data set: pixels and labels as unsigned bytes, in C order.
+"""SHA-256 of the uncompressed records of each data set: pixels, packed texts and labels as unsigned bytes, in C order.
 
 For MNIST and Fashion-MNIST the pins were taken from files whose MD5 equalled those of the original releases. CIFAR-10 is
 pinned as its package delivers it: the counts and the ten equal classes are those of the original, whose own checksums
@@ -14,6 +14,9 @@ import numpy as np
 
 #: Names of the arrays of every data set, in file order.
 PARTS = ("train_x", "train_y", "test_x", "test_y")
+
+#: Of no bytes: a language task has no labels.
+_NOTHING = hashlib.sha256().hexdigest()
 
 SHA256: dict[str, dict[str, str]] = {
     "fashion-mnist": {
@@ -33,6 +36,24 @@ SHA256: dict[str, dict[str, str]] = {
         "train_y": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
         "test_x": "177777c33ba79825320efa646ad04a94bdc3c80e4ebe3bd21724f8cdfd4b9d56",
         "test_y": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+    },
+    "movie-sentiment": {
+        "train_x": "8b39dc408dbb8bbcab0150b7eaea58578ee1446eba862f0ab7cad096b1496e17",
+        "train_y": "78819520a7828c959c53a63503badf6167170b8292b34af821526c1b2aa512b5",
+        "test_x": "5d3cc97b312e1ef1d47ea4989055458abffdbb23475906e5e8c64101feaadf27",
+        "test_y": "bc4eca33160839301c61e0640cf3485836aed391d98e8cefa50e0155d1384764",
+    },
+    "shakespeare": {
+        "train_x": "981e881d40fc96c7eb7353e434caf290e821dd29dddd12016c107e6c506464f5",
+        "train_y": _NOTHING,
+        "test_x": "878c472e8734f4750ffb9df23d27ce80fb1530905ac851e9711db7b28ca9a850",
+        "test_y": _NOTHING,
+    },
+    "emails": {
+        "train_x": "1fe7188bc65eec0f5a7d3035ac038672281895f0a494255f69263ba0202b94a0",
+        "train_y": _NOTHING,
+        "test_x": "76738da0a76e0cd01f35b32c3a2e10754d9fc81983a210864109a1e100a52b0f",
+        "test_y": _NOTHING,
     },
 }
 

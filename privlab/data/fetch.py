@@ -14,6 +14,7 @@ from privlab.data.catalogue import DATASETS, DatasetFacts, cache_file
 from privlab.data.checksums import PARTS, mismatch
 from privlab.data.client import DiskFull, SourceFailed
 from privlab.data.sources import SOURCES, Arrays
+from privlab.data.textsources import TEXT_SOURCES
 
 #: Where the data sets that come with PrivLab lie.
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -61,7 +62,8 @@ def read(path: Path) -> Arrays:
         FetchError: the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: np.load leaves a damaged file open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
         raise FetchError(f"{path} is damaged ({error}); fetch the data set again.") from error
@@ -70,7 +72,7 @@ def read(path: Path) -> Arrays:
 def _bring(facts: DatasetFacts, folder: Path, say: Progress) -> Path:
     """Try the sources in order; returns the verified file, made in ``folder``."""
     failures, total = [], facts.download_bytes
-    for number, source in enumerate(SOURCES[facts.key]):
+    for number, source in enumerate(SOURCES.get(facts.key) or TEXT_SOURCES[facts.key]):
         own = folder / str(number)
         own.mkdir()
         try:

