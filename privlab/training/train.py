@@ -23,8 +23,8 @@ from privlab.training.inputs import inputs
 from privlab.training.opinions import Others
 from privlab.training.trainer import Trainer
 
-#: Looks at how far planted secrets are exposed: each takes about as long as a quarter of an epoch.
-_LOOKS = 20
+#: Looks at how far planted secrets are exposed: one an epoch, but so many at least and at most. Each asks of thousands of texts.
+_LOOKS = (4, 20)
 Save = Callable[[Checkpoint], None]
 Control = Callable[[], Literal["pause", "stop"] | None]
 
@@ -97,7 +97,8 @@ def _steps(
     unconfirmed = plan.is_private
     watch = _Stopwatch(seconds_before)
     point, finite = None, True
-    looked, exposed = _LOOKS * trainer.step // plan.steps, ()
+    looks = min(max(config.training.epochs, _LOOKS[0]), _LOOKS[1])
+    looked, exposed = looks * trainer.step // plan.steps, ()
     for step in range(trainer.step + 1, plan.steps + 1):  # 7 repeat 3–6
         logged, last = step in spent, step == plan.steps
         trainer.advance(logged)  # 3 per-sample gradients · 4 clip · 5 perturb · 6 update, in dpsgd/step.py
@@ -105,8 +106,8 @@ def _steps(
         if not (last or wished() or logged):
             continue
         metrics = {"steps_per_second": watch.pace()} | trainer.diagnostics() | _evaluated(trainer, last)
-        if last or wished.heard or _LOOKS * step // plan.steps > looked:
-            looked, exposed = _LOOKS * step // plan.steps, trainer.exposures()
+        if last or wished.heard or looks * step // plan.steps > looked:
+            looked, exposed = looks * step // plan.steps, trainer.exposures()
             metrics |= summary(exposed)
         seconds = watch.seconds()
         if save:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import streamlit as st
@@ -122,8 +123,10 @@ def _text(run: Run, writing: Writing | str) -> None:
     for secret in told:
         body = body.replace(escape(secret.code), f":red-background[**{escape(secret.code)}**]")
     cursor = " ▌" if writing.state == "running" else ""
+    # A space at the end of a coloured piece would be lost.
+    prompt = re.sub(r"\s+$", "\u00a0", writing.asked.prompt)
     with st.container(border=True):
-        st.markdown(f":gray[{escape(writing.asked.prompt)}]{body}{cursor}")
+        st.markdown(f":gray[{escape(prompt)}]{body}{cursor}")
     if told:
         st.markdown(":red-badge[:material/key: a planted secret, word by word]")
     st.caption(_whose(run, writing.step))

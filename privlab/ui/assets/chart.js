@@ -163,7 +163,7 @@ export function layout(panel, runs, look, found, box, ranges) {
     yaxis: {
       ...lines, title: { text: plain(panel.y_title), standoff: 8 }, type: panel.log_y ? "log" : "linear",
       uirevision: `kept ${Boolean(upright.range)}`, tickformat: panel.percent ? ".3~p" : "~g", rangemode: panel.stacked || panel.sparse ? "tozero" : "normal",
-      ...upright, ...(panel.log_y ? { nticks: 4, minorloglabels: "complete" } : {}),
+      ...upright, ...(panel.log_y ? { ...decades(found), minorloglabels: "complete" } : {}),
     },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: look.grid, activecolor: look.text },
     xaxis2: { overlaying: "x", range: [0, 1], visible: false, fixedrange: true },
@@ -186,6 +186,12 @@ function vertical(panel, found) {
   if (!drawn.length) return { range: panel.log_y ? [-1, 1] : [0, 1], autorange: false };
   if (!panel.percent) return { autorange: true };
   return { autorange: true, autorangeoptions: { ...SHARES, ...(drawn.some(({ info }) => info.run) ? {} : { include: [0, 1] }) } };
+}
+
+// Ticks of a logarithmic y axis: over one or two powers of ten 1, 2 and 5 of each, where Plotly would crowd all nine.
+function decades(found) {
+  const [low, high] = extent(found.map(({ trace }) => trace.y));
+  return high / low > 3 && high / low < 100 ? { dtick: "D2" } : { nticks: 4 };
 }
 
 // Lines of a tooltip over point `index` of a trace: the first is its heading.
