@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privlab.data.load import Dataset
 from privlab.data.secrets import secrets_of
@@ -35,6 +35,8 @@ from privlab.training.weights import load_trained, trained_state
 
 #: Bytes of the logits of texts at once; gradients and the softmax need several times as much.
 _LOGITS = 256 << 20
+#: Bytes that layers keep of texts at once for the way back; gradients need about as much again.
+_KEPT = 1 << 30
 
 
 class Trainer:
@@ -106,16 +108,17 @@ class Trainer:
         self.step = 0
 
     def _most_at_once(self) -> int:
-        """The physical batch of the settings; fewer records where their logits would need too much memory.
+        """The physical batch of the settings; fewer texts where what is kept of them would need too much memory.
 
         A system that gives memory away on trust ends a process that uses it, so there is nothing to wait for and halve.
         """
         most = self.config.performance.physical_batch_size
         if self._x.is_floating_point():
             return most
-        with torch.no_grad():
-            logits = self.model(self._x[:1])
-        return max(1, min(most, _LOGITS // (logits.numel() * logits.element_size())))
+        logits, kept = _kept(self.model, self._x[:1])
+        # A GPU says itself when it is full, and fewer are taken then.
+        fit = most if self.device.type == "cuda" else _KEPT // kept
+        return max(1, min(most, fit, _LOGITS // (logits.numel() * logits.element_size())))
 
     @property
     def dimension(self) -> int:
@@ -291,3 +294,20 @@ class Trainer:
 
 def _copy(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True)
+
+
+def _kept(model: nn.Module, x: Tensor) -> tuple[Tensor, int]:
+    """What a model makes of ``x``, and the bytes that are kept for the way back besides its parameters, at least 1."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    found: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        # By storage: what is kept twice, once turned around, takes room once.
+        place = tensor.untyped_storage().data_ptr()
+        if place not in own:
+            found[place] = max(found.get(place, 0), tensor.numel() * tensor.element_size())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        logits = model(x)
+    return logits.detach(), max(1, sum(found.values()))

@@ -11,9 +11,11 @@ from privlab.data.catalogue import DATASETS
 from privlab.data.secrets import secrets_of
 from privlab.dpsgd.guards import MechanismError
 from privlab.metrics import METRICS, Point
+from privlab.models.build import build
 from privlab.models.catalogue import MODELS, parameters
 from privlab.models.tokens import tokenizer
 from privlab.preflight import preflight
+from privlab.training import trainer
 from privlab.training.attack import ask_model
 from privlab.training.checkpoint import Checkpoint
 from privlab.training.cost import measure
@@ -113,6 +115,16 @@ def test_few_texts_are_taken_at_once_where_their_logits_are_large(monkeypatch: p
     checked, data = preflight(MESSAGES), inputs(MESSAGES)
     each = 4 * data.train_x.shape[1] * tokenizer("small-gpt").size
     monkeypatch.setattr("privlab.training.trainer._LOGITS", 3 * each)
+    assert Trainer(checked, data, torch.device("cpu"))._step.physical_batch_size == 3
+
+
+def test_few_texts_are_taken_at_once_where_much_is_kept_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked, data = preflight(SPAM), inputs(SPAM)
+    bert = build("small-bert", DATASETS["sms-spam"], 0, checked.trains)
+    _, kept = trainer._kept(bert, data.train_x[:1])
+    _, double = trainer._kept(bert, data.train_x[:2])
+    assert double == 2 * kept, "parameters are not counted"
+    monkeypatch.setattr(trainer, "_KEPT", 3 * kept)
     assert Trainer(checked, data, torch.device("cpu"))._step.physical_batch_size == 3
 
 
