@@ -22,10 +22,11 @@ from benchmarks.common import arguments, machine, report
 from benchmarks.training.peers import peak_bytes
 from benchmarks.training.text_rivals import TEXT_RIVALS
 from benchmarks.training.texts import TEXTS, TextWork
+from benchmarks.training_profile import shares
 
 #: What one turn lasts at least, and most steps of it.
 _TURN_SECONDS, _MOST_STEPS = 0.5, 50
-_MEMORY_STEPS, _MB = 3, 1e6
+_FEW_STEPS, _MB = 3, 1e6
 
 
 def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
@@ -64,11 +65,12 @@ def speeds(work: TextWork, rounds: int) -> tuple[dict[str, list[float]], dict[st
 def child(model: str, part: str, name: str) -> None:
     """Take some steps in this process and print its peak before and after, in MB."""
     work = TEXTS[model].of(part)
-    # What is built and imported for every rival alike is no rival's growth; the model itself is each one's own.
-    work.model()
+    # Imports and records are no growth of training; a model without memory imports what it needs.
+    with torch.device("meta"):
+        work.model()
     work.records()
     before = peak_bytes(os.getpid())
-    turn(TEXT_RIVALS[name][1](work), _MEMORY_STEPS)
+    turn(TEXT_RIVALS[name][1](work), _FEW_STEPS)
     print(json.dumps([before / _MB, peak_bytes(os.getpid()) / _MB]))
 
 
@@ -103,6 +105,19 @@ def lines(model: str, part: str, rounds: int) -> list[dict]:
     return told
 
 
+def profiled(work: TextWork, names: Iterable[str]) -> list[dict]:
+    """Share of each operation in a step of some rivals."""
+    told = []
+    for name in names:
+        title, make = TEXT_RIVALS[name]
+        step = make(work)
+        found = shares(lambda steps, step=step: turn(step, steps), _FEW_STEPS)
+        told += [
+            {"rival": title, "operation": operation, "share": f"{share:.1%}"} for operation, share in found.items()
+        ]
+    return told
+
+
 def _spread(values: Iterable[float], form: str) -> str:
     low, middle, high = quartiles(values)
     return f"{middle:{form}} ({low:{form}}–{high:{form}})"
@@ -113,6 +128,9 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", choices=TEXTS, default=list(TEXTS))
     parser.add_argument("--part", nargs="+", choices=["all", "lora"], default=["all", "lora"])
     parser.add_argument("--rounds", type=int, default=9, help="turns of each rival, at least 2")
+    parser.add_argument(
+        "--profile", nargs="+", choices=TEXT_RIVALS, help="shares of operations in these rivals' steps instead"
+    )
     parser.add_argument("--child", nargs=3, metavar=("MODEL", "PART", "RIVAL"), help="used by this script itself")
     given = parser.parse_args()
     if given.rounds < 2:
@@ -131,7 +149,9 @@ def main() -> None:
                 continue
             where = machine("torch", "opacus") | {"load before": round(os.getloadavg()[0], 1)}
             trained = sum(p.numel() for p in work.model().parameters() if p.requires_grad)
-            report(given.json, title, where | {"trained parameters": trained}, lines(model, part, given.rounds))
+            rows = profiled(work, given.profile) if given.profile else lines(model, part, given.rounds)
+            report(given.json, title, where | {"trained parameters": trained}, rows)
+            sys.stdout.flush()  # into a file, too, each table when it is known
 
 
 if __name__ == "__main__":

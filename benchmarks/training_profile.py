@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -18,14 +19,15 @@ from benchmarks.training.work import WORK
 _MOST = 12
 
 
-def shares(runner: Runner, steps: int) -> dict[str, float]:
-    """Share of each operation in ``steps`` logical steps, the largest first."""
-    runner.turn(1)
+def shares(turn: Callable[[int], object], steps: int) -> dict[str, float]:
+    """Share of each operation in ``turn(steps)``, the largest first, and of all others together."""
+    turn(1)
     with profile(activities=[ProfilerActivity.CPU]) as watched:
-        runner.turn(steps)
+        turn(steps)
     spent = {each.key.removeprefix("aten::"): each.self_cpu_time_total for each in watched.key_averages()}
     whole = sum(spent.values())
-    return {key: spent[key] / whole for key in sorted(spent, key=spent.__getitem__, reverse=True)}
+    found = {key: spent[key] / whole for key in sorted(spent, key=spent.__getitem__, reverse=True)[:_MOST]}
+    return found | {"all others": 1 - sum(found.values())}
 
 
 def main() -> None:
@@ -38,10 +40,8 @@ def main() -> None:
     warnings.filterwarnings("ignore")  # of PyTorch, about hooks and layouts
     for key in given.rows:
         for name in given.rivals:
-            found = shares(Runner(name, WORK[key], torch.device("cpu")), given.steps)
-            named = dict(list(found.items())[:_MOST])
-            named["all others"] = 1 - sum(named.values())
-            rows = [{"operation": operation, "share": f"{share:.1%}"} for operation, share in named.items()]
+            found = shares(Runner(name, WORK[key], torch.device("cpu")).turn, given.steps)
+            rows = [{"operation": operation, "share": f"{share:.1%}"} for operation, share in found.items()]
             report(given.json, f"{WORK[key].title}: {TITLES[name]}", {"row": key} | machine("torch"), rows)
 
 
