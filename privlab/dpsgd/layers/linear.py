@@ -53,8 +53,13 @@ class Product(Use):
         if self._each is not None:
             return super().total(factors)
         factors, formed = self._apart(factors)
-        weighted = self.back * factors[:, None, None]
-        return weighted.flatten(0, 1).float().T @ self.came.flatten(0, 1).float() + formed
+        came, back, factors = self.came, self.back, factors[:, None, None]
+        # The factors go to the smaller side: for a head of many words the other one is most of the step's memory.
+        if came.shape[2] < back.shape[2]:
+            came = came * factors
+        else:
+            back = back * factors
+        return back.flatten(0, 1).float().T @ came.flatten(0, 1).float() + formed
 
     def each(self) -> Tensor:
         if self._each is None:
