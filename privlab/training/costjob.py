@@ -31,6 +31,7 @@ import torch
 
 from privlab import paths
 from privlab.config import ConfigError, RunConfig
+from privlab.data.load import DataMissing
 from privlab.dpsgd.chunks import out_of_memory
 from privlab.dpsgd.guards import MechanismError
 from privlab.joblines import say
@@ -157,7 +158,7 @@ def _child(pipe: Connection, parent: int, checked: Preflight, method: str, threa
 
     try:
         pipe.send(measure(checked, method, seconds, progress))
-    except (MechanismError, ConfigError) as error:
+    except (MechanismError, ConfigError, DataMissing) as error:
         pipe.send(_words(error))
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
