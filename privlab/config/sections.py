@@ -73,13 +73,13 @@ class ModelConfig(Section):
         when={"model.name": PARTLY_TRAINED},
         labels={
             "auto": "as usual for the model",
-            "all": "everything but published tables",
+            "all": "everything",
             "lora": "LoRA adapters and any new head",
             "last": "last block and any new head",
             "bias": "biases and any new head",
             "head": "new head alone",
         },
-        help="The rest stays as it was before. Noise is added to every trained parameter, so fewer of them often learn more "
+        help="The rest stays as it was before; a pretrained model's table of words always does. Noise is added to every trained parameter, so fewer of them often learn more "
         "under the same ε.",
     )
     lora_rank: int = knob(

@@ -12,7 +12,7 @@ from privlab.ui.fetching import show_availability, show_weights
 from privlab.ui.fields import field, show_problems
 from privlab.ui.launching import PASSPHRASE
 from privlab.ui.passphrase import passphrase_field
-from privlab.ui.settings import SECTIONS, SETTINGS, applies
+from privlab.ui.settings import SECTIONS, SETTINGS, applies, usual_part
 
 #: Groups under one heading.
 _TOGETHER = {"data": "Data and model", "model": None}
@@ -53,6 +53,9 @@ def _fields(paths: list[str], values: Mapping[str, Any], problems: Problems) -> 
             show_availability(values[path])
         if path == "model.name":
             show_weights(values[path])
+        if path == "model.trains" and (part := usual_part(values)):
+            # Not in the list itself, whose chosen entry the browser does not rename.
+            st.caption(f"Usual here: {part}.")
         if path == "encryption.key" and values[path] == "passphrase":
             passphrase_field(PASSPHRASE)
 

@@ -111,8 +111,15 @@ def offered(path: str, values: Mapping[str, Any]) -> dict[str, str]:
     choices, model = SETTINGS[path].choices, MODELS.get(values["model.name"])
     if path != "model.trains" or model is None:
         return choices
-    usual = choices[model.trains[0]]
-    return {"auto": f"usual ({usual})"} | {part: choices[part] for part in model.trains}
+    return {key: choices[key] for key in ("auto", *model.trains)}
+
+
+def usual_part(values: Mapping[str, Any]) -> str | None:
+    """Which part of the chosen model trains as usual, in words; None where another choice is made."""
+    model = MODELS.get(values["model.name"])
+    if model is None or values["model.trains"] != "auto":
+        return None
+    return SETTINGS["model.trains"].choices[model.trains[0]]
 
 
 def values_of(config: RunConfig) -> dict[str, Any]:

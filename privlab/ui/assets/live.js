@@ -134,7 +134,7 @@ class LivePanel {
     this.seen.disconnect();
     this.sized.disconnect();
     const options = { height: data.height, onToggle: (id) => this.toggleLine(id), look: () => this.look() };
-    this.panels = data.panels.map((spec) => new ChartPanel(spec, options));
+    this.panels = data.panels.map((spec, place) => new ChartPanel(spec, { ...options, first: place === 0 }));
     this.grid.style.setProperty("--privlab-columns", Math.min(data.columns, this.panels.length) || 1);
     this.grid.replaceChildren(...this.panels.map((panel) => panel.node));
     for (const panel of this.panels) {

@@ -25,8 +25,8 @@ function swatch(colour, dash) {
 }
 
 export class ChartPanel {
-  constructor(spec, { height, onToggle, look }) {
-    Object.assign(this, { spec, look, drawn: false, hovered: null, found: [], dirty: true, visible: false });
+  constructor(spec, { height, onToggle, look, first }) {
+    Object.assign(this, { spec, look, first, drawn: false, hovered: null, found: [], dirty: true, visible: false });
     this.plot = el("div", { class: "privlab-plot", role: "img", "data-testid": `live-chart-${spec.key}` });
     this.legend = el("div", { class: "privlab-legend", role: "group", "aria-label": `Lines of ${spec.title}` });
     this.message = el("div", { class: "privlab-message", "data-testid": `live-message-${spec.key}` });
@@ -109,7 +109,7 @@ export class ChartPanel {
   drawMessage(runs, look) {
     const lines = this.found.some(({ info }) => info.run);
     let text = "";
-    if (!runs.length) text = look.empty;
+    if (!runs.length) text = this.first ? look.empty : "";
     else if (!lines) text = waiting(runs, this.spec);
     say(this.message, text);
     this.message.hidden = !text;
