@@ -12,8 +12,11 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from privlab import __version__
+from privlab.config import DataConfig
 from privlab.config.schedule import Schedule
+from privlab.data.weights import WEIGHTS
 from privlab.metrics import METRICS, Release
+from privlab.models.catalogue import MODELS
 from privlab.privacy.owners import epsilon_against, epsilon_alone
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import logged_steps
@@ -207,7 +210,8 @@ def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void
             "adjacency", "Neighbouring data sets", _adjacency(plan), "What an attacker must not be able to tell apart."
         ),
         Field("unit", "Unit of privacy", "one training record", "A person with several records is protected less."),
-        Field("records", "Records N", f"{plan.records:,}", "Treated as public."),
+        Field("records", "Records N", f"{plan.records:,}{_planted(settings.data)}", "Treated as public."),
+        Field("start", "Start", _start(settings.model.name), "What was known before the first step."),
         Field("owners", "Data owners", _owners(run), "Who holds records, clips them and adds noise."),
         Field("sampler_used", "Sampler used", sampled),
         Field("sampler_accounted", "Sampler accounted", counted),
@@ -243,6 +247,20 @@ _RELEASED = (
     "the parameters after every step and all that follows from them and from public data, such as the weights and results on "
     "the test records, which are assumed to be public"
 )
+
+
+def _planted(data: DataConfig) -> str:
+    return f", {data.secrets * data.secret_repeats:,} of them made-up secrets" if data.secrets else ""
+
+
+def _start(model: str) -> str:
+    weights = WEIGHTS.get(MODELS[model].weights or "") if model in MODELS else None
+    if weights is None:
+        return "random weights from a seed"
+    return (
+        f"public weights: {weights.title}. The records that those were trained on are not covered; if some of these records were "
+        "among them, the public weights may tell of those"
+    )
 
 
 def _owners(run: Run) -> str:

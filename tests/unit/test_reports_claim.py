@@ -39,6 +39,16 @@ def test_a_checked_private_run_is_valid_and_counts_the_steps_done() -> None:
     assert "dp-accounting" in fields["versions"]
 
 
+def test_public_weights_and_made_up_records_are_named() -> None:
+    def stated(**settings) -> dict[str, str]:
+        return {field.key: field.value for field in claim(a_run("memorise", **settings), [CHECKED]).fields}
+
+    assert stated()["records"] == "4,128, 40 of them made-up secrets"
+    assert stated()["start"] == "random weights from a seed"
+    assert "Pretrained TinyStories-15M" in stated(model__name="tinystories")["start"]
+    assert "are not covered" in stated(model__name="tinystories")["start"]
+
+
 SEVERAL = {"encryption__mode": "pad", "encryption__owners": 5}
 
 
