@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import html
 from collections.abc import Sequence
 
 import streamlit as st
@@ -119,17 +119,21 @@ def _text(run: Run, writing: Writing | str) -> None:
         st.error(escape(writing if isinstance(writing, str) else writing.message))
         return
     told = [secret for secret in secrets_of(run.config) if secret.code in writing.text]
-    body = escape(writing.text)
-    for secret in told:
-        body = body.replace(escape(secret.code), f":red-background[**{escape(secret.code)}**]")
-    cursor = " ▌" if writing.state == "running" else ""
-    # A space at the end of a coloured piece would be lost.
-    prompt = re.sub(r"\s+$", "\u00a0", writing.asked.prompt)
     with st.container(border=True):
-        st.markdown(f":gray[{escape(prompt)}]{body}{cursor}")
+        st.html(_shown(writing, [secret.code for secret in told]))
     if told:
         st.markdown(":red-badge[:material/key: a planted secret, word by word]")
     st.caption(_whose(run, writing.step))
+
+
+def _shown(writing: Writing, secret: Sequence[str]) -> str:
+    """The text as it is, its beginning in grey and planted secrets marked; not Markdown, which would read signs in it."""
+    text = html.escape(writing.text)
+    for code in secret:
+        text = text.replace(html.escape(code), f"<mark>{html.escape(code)}</mark>")
+    cursor = " ▌" if writing.state == "running" else ""
+    beginning = f'<span style="opacity: 0.6">{html.escape(writing.asked.prompt)}</span>'
+    return f'<div style="white-space: pre-wrap; overflow-wrap: anywhere">{beginning}{text}{cursor}</div>'
 
 
 def _whose(run: Run, step: int) -> str:

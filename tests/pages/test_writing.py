@@ -41,10 +41,11 @@ def test_planted_secrets_are_offered_and_marked(visit, store) -> None:
     assert app.selectbox(key="write-on-prompt").value == first.prefix
     app.button(key="write-on-write").click().run()
     (writing,) = texts(app).values()
-    writing.text = f"{first.code} and more"
+    writing.text = f"{first.code} <b>and\n# more"
     app.run()
     assert any("a planted secret, word by word" in each.value for each in app.markdown)
-    assert any(f":red-background[**{first.code}**]" in each.value for each in app.markdown)
+    (shown,) = [each.proto.body for each in app.get("html") if "pre-wrap" in each.proto.body]
+    assert f"<mark>{first.code}</mark> &lt;b&gt;and\n# more" in shown
 
 
 def test_two_runs_write_side_by_side_and_one_without_weights_says_so(visit, store) -> None:
