@@ -19,6 +19,7 @@ from torch import Tensor
 from privlab.config import ConfigError, RunConfig
 from privlab.config.writing import WritingConfig
 from privlab.data.catalogue import DATASETS
+from privlab.data.load import DataMissing
 from privlab.joblines import say
 from privlab.models.build import build
 from privlab.models.catalogue import MODELS, TRANSFORMERS
@@ -39,16 +40,19 @@ def write(config: RunConfig, state: bytes, asked: WritingConfig) -> Iterator[str
         asked: how to go on from what.
 
     Raises:
-        ConfigError: the run's model does not write, or the state is damaged or does not fit it.
+        ConfigError: the run's model does not write, the weights that it started from are not here, or the state is damaged or does
+            not fit it.
     """
     chosen = config.model
     if config.data.task != "language":
         title = MODELS[chosen.name].title if chosen.name in MODELS else chosen.name
         raise ConfigError.at("run", f"{title} sorts texts and pictures into classes; only a language model can write.")
     trains = part_trained(chosen.name, chosen.trains)
-    model = build(chosen.name, DATASETS[config.data.dataset], config.training.seed, trains, chosen.lora_rank)
     try:
+        model = build(chosen.name, DATASETS[config.data.dataset], config.training.seed, trains, chosen.lora_rank)
         load_trained(model, released_of(state))
+    except DataMissing as error:
+        raise ConfigError.at("run", str(error)) from None
     except (CheckpointError, SafetensorError, ValueError) as error:
         raise ConfigError.at("run", f"The weights cannot be read: {error}") from None
     generator = torch.Generator()

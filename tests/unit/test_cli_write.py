@@ -57,6 +57,10 @@ def test_runs_that_cannot_write_say_why(store: Store, capsys: pytest.CaptureFixt
     files.weights_path(classifier).write_bytes(b"anything")
     assert main(["write", classifier.id]) == 1
     assert "only a language model can write" in capsys.readouterr().err
+    pretrained = stored(store, status=Status.FINISHED, **LANGUAGE | {"model__name": "tinystories"})
+    files.weights_path(pretrained).write_bytes(b"anything")
+    assert main(["write", pretrained.id]) == 1
+    assert "data fetch tinystories" in capsys.readouterr().err
     damaged = with_weights(store)
     files.weights_path(damaged).write_bytes(b"no weights")
     assert main(["write", damaged.id]) == 1
