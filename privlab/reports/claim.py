@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +21,6 @@ from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import logged_steps
 from privlab.runs.ledger import Ledger
 from privlab.runs.record import Run, RunEvent, Status
-
-#: Version of the form of :func:`claim_json`.
-SCHEMA = 1
 
 Verdict = Literal["valid", "conditional", "void"]
 
@@ -374,28 +370,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-def claim_json(said: Claim) -> str:
-    """The claim for programs; ``epsilon`` is null where nothing is claimed."""
-    document = {
-        "schema_version": SCHEMA,
-        "run": said.run,
-        "verdict": said.verdict,
-        "headline": said.headline,
-        "reasons": list(said.reasons),
-        "epsilon": said.epsilon,
-        "delta": said.delta,
-        "statement": {field.key: {"label": field.label, "value": field.value} for field in said.fields},
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def claim_markdown(said: Claim) -> str:
-    """The claim for people, as Markdown."""
-    reasons = "".join(f"- {reason}\n" for reason in said.reasons)
-    rows = "".join(f"| {field.label} | {field.value.replace('|', '/')} |\n" for field in said.fields)
-    return (
-        f"# Privacy claim of run {said.run}: {said.verdict}\n\n{said.headline}\n\n{reasons}{chr(10) * bool(reasons)}"
-        f"| | |\n|---|---|\n{rows}"
-    )

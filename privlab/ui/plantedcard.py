@@ -13,6 +13,7 @@ from privlab.metrics import EXPOSURE_CEILING, METRICS, SECRET_CODES
 from privlab.privacy.recitation import recited_at_most
 from privlab.runs.record import Run
 from privlab.ui.access import store
+from privlab.ui.claimcard import claim_of
 from privlab.ui.guard import escape, guarded
 
 #: Seconds between two looks while the run trains.
@@ -35,7 +36,7 @@ def planted_secrets(run: Run) -> None:
             st.caption(
                 "Which of them the model recites is listed here when the run pauses or ends; the charts show it before."
             )
-        st.markdown(escape(guaranteed(run)))
+        st.markdown(escape(guaranteed(store().get(run.id), void=claim_of(run.id).verdict == "void")))
 
     card()
 
@@ -68,13 +69,17 @@ def _table(found: list[dict[str, Any]]) -> None:
     )
 
 
-def guaranteed(run: Run) -> str:
-    """What the run's guarantee says about each of its planted secrets, in a few sentences."""
+def guaranteed(run: Run, *, void: bool) -> str:
+    """What the run's guarantee says about each of its planted secrets, in a few sentences; ``void`` says that it has none."""
     data, plan = run.config.data, run.plan
     each = f"Each secret stands in {data.secret_repeats:,} training record{'s' if data.secret_repeats > 1 else ''}"
     codes = space(data.secret_kind)
     if not plan.is_private:
         return f"{each}. Nothing limits what a model without privacy may recite."
+    if not run.step:
+        return f"{each}. What the guarantee says to that follows with the first point."
+    if void:
+        return f"{each}. No privacy is claimed for this run, so nothing limits what its model may recite."
     said = recited_at_most(plan, codes, data.secret_repeats)
     first = recited_at_most(plan, SECRET_CODES, data.secret_repeats)
     many = (

@@ -14,6 +14,7 @@ from privlab.metrics import Release
 from privlab.runs.record import Run
 from privlab.runs.writing import Writing
 from privlab.ui import labels
+from privlab.ui.claimcard import claim_of
 from privlab.ui.guard import escape, explain, guarded
 
 #: Seconds between two looks at what has been written.
@@ -123,7 +124,8 @@ def _text(run: Run, writing: Writing | str) -> None:
         st.html(_shown(writing, [secret.code for secret in told]))
     if told:
         st.markdown(":red-badge[:material/key: a planted secret, word by word]")
-    st.caption(_whose(run, writing.step))
+    if writing.state != "running":
+        st.caption(_whose(run, writing.step))
 
 
 def _shown(writing: Writing, secret: Sequence[str]) -> str:
@@ -138,5 +140,5 @@ def _shown(writing: Writing, secret: Sequence[str]) -> str:
 
 def _whose(run: Run, step: int) -> str:
     """Which weights wrote, and whether a guarantee covers what they say."""
-    none = "" if run.plan.is_private else " It has no guarantee and may recite what it was trained on."
+    none = "" if claim_of(run.id).verdict != "void" else " It has no guarantee and may recite what it was trained on."
     return f"Weights after step {step:,} · {Release.MODEL.value}.{none}"

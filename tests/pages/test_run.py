@@ -157,6 +157,9 @@ SECRETS = {"data__dataset": "sms-messages", "data__secrets": 2, "model__name": "
 @pytest.mark.parametrize(("repeats", "bound"), [(1, "at most 1 in "), (100, "up to 100 %: no limit")])
 def test_planted_secrets_are_listed_with_what_the_guarantee_says(visit, store, repeats: int, bound: str) -> None:
     run = stored(store, **SECRETS, data__secret_repeats=repeats)
+    assert "follows with the first point" in texts(visit("run", run=run.id))
+    run = stored(store, **SECRETS, data__secret_repeats=repeats, points=2)
+    store.add_event(run.id, "info", "Self-check passed.", {"sensitivity": 1.0})
     waiting = visit("run", run=run.id)
     assert any("listed here when the run pauses or ends" in each.value for each in waiting.caption)
     assert bound in texts(waiting) and f"{repeats} training record" in texts(waiting)
@@ -173,6 +176,12 @@ def test_planted_secrets_are_listed_with_what_the_guarantee_says(visit, store, r
     store.add_event(run.id, "warning", "The model recites 1 of 2.", {"exposures": told})
     (table,) = (each.value for each in visit("run", run=run.id).dataframe if "Exposure" in each.value)
     assert list(table["Recited"]) == ["by beam search", "no"] and list(table["Exposure"]) == [10, 0.5]
+
+
+def test_a_void_claim_limits_nothing_that_is_recited(visit, store) -> None:
+    run = stored(store, **SECRETS, points=3, privacy__randomness="reproducible")
+    said = texts(visit("run", run=run.id))
+    assert "No privacy is claimed for this run, so nothing limits" in said and "By the guarantee" not in said
 
 
 def test_without_privacy_nothing_limits_what_is_recited(visit, store) -> None:

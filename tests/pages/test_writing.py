@@ -68,6 +68,15 @@ def test_damaged_weights_are_explained(visit, store) -> None:
     assert "The weights cannot be read" in errors(app)
 
 
+def test_no_guarantee_is_said_where_none_is_claimed(visit, store) -> None:
+    run = with_weights(store, privacy__randomness="reproducible")
+    app = visit("run", run=run.id)
+    app.button(key="write-on-write").click().run()
+    texts(app)
+    app.run()
+    assert any("It has no guarantee" in each.value for each in app.caption)
+
+
 def test_what_classifies_does_not_write(visit, store) -> None:
     run = stored(store, status=Status.FINISHED, points=2)
     assert not any("write" in each.value for each in visit("run", run=run.id).subheader)
