@@ -69,7 +69,8 @@ def clipped(model: nn.Module, gradients: list[list[Tensor]], bound: float, mode:
 def summed(gradients, x: Tensor, y: Tensor, physical: int, views: int = 1) -> tuple[Tensor, list[Chunk]]:
     """Clipped sum over physical chunks of that many records."""
     total, chunks = 0, []
-    for inputs, labels in zip(x.split(physical * views), y.split(physical), strict=True):
+    rows = physical * views
+    for inputs, labels in zip(x.split(rows), y.repeat_interleave(views, 0).split(rows), strict=True):
         gradients.differentiate(inputs, labels)
         chunks.append(gradients.clip())
         total = total + torch.cat([p.grad.flatten() for p in gradients.parameters])

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import secrets
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from privlab.dpsgd.views import RandomViews
 
 #: Pictures are moved by up to this share of their side.
 SHIFT = 1 / 8
 
 
-def views(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
+class MovedPictures(RandomViews):
+    """K views of each picture, which all have its label."""
+
+    def of(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return moved(x, self.count, self.generator), y.repeat_interleave(self.count, 0)
+
+
+def moved(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """``count`` views of each picture: moved at random by up to an eighth of its side, the gap filled with zeros, and,
     where it has colours, mirrored by a coin flip. Each view depends on its own picture alone.
 
     Args:
         x: pictures, (n, channels, height, width).
         count: K ≥ 1.
-        generator: of x's device. What it gives need not be secret: any views, even known ones, leave the bound as it is.
+        generator: of x's device.
 
     Returns:
         (n·K, channels, height, width), the views of one picture in a row.
@@ -35,11 +42,6 @@ def views(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
     each = torch.arange(n, device=x.device).view(-1, 1, 1, 1)
     planes = torch.arange(channels, device=x.device).view(1, -1, 1, 1)
     return pad(x, (right, right, down, down))[each, planes, rows.view(n, 1, -1, 1), columns.view(n, 1, 1, -1)]
-
-
-def view_generator(device: torch.device, seed: int | None) -> torch.Generator:
-    """The stream of random views: of ``seed``, or of fresh entropy for None."""
-    return torch.Generator(device=device).manual_seed(secrets.randbits(63) if seed is None else seed)
 
 
 def _windows(n: int, most: int, side: int, generator: torch.Generator) -> Tensor:

@@ -73,10 +73,10 @@ class HooksGradients:
         self.module.enable_hooks()
 
     def differentiate(self, x: Tensor, y: Tensor) -> None:
-        """Find every record's gradient. ``x``: (n·K, …) inputs, ``y``: (n, …) int64 labels, n ≥ 1."""
+        """Find every record's gradient. ``x``: (n·K, …) inputs, ``y``: (n·K, …) int64 labels, n ≥ 1."""
         for p in self.parameters:
             p.grad = p.grad_sample = None
-        losses = record_losses(self.module(x), y.repeat_interleave(self.views, 0))
+        losses = record_losses(self.module(x), y)
         with quiet_hooks():
             losses.sum().backward()
         refuse_mixed({name: len(p.grad_sample) for name, p in self._named.items()}, len(x))

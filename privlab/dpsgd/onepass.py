@@ -68,7 +68,7 @@ class OnePassGradients:
         yield self._forward
 
     def differentiate(self, x: Tensor, y: Tensor) -> None:
-        """Find every record's gradient norm. ``x``: (n·K, …) inputs, ``y``: (n, …) int64 labels, n ≥ 1.
+        """Find every record's gradient norm. ``x``: (n·K, …) inputs, ``y``: (n·K, …) int64 labels, n ≥ 1.
 
         Raises:
             MechanismError: a layer does not see one row per record.
@@ -83,14 +83,15 @@ class OnePassGradients:
             self._losses, self._norms, self._uses = self._losses[:0], self._norms[:0], [None] * len(self.parameters)
         elif self._dropped:
             # A factor of zero would not do: 0 · NaN is NaN. Leave the record out.
-            self._pass(x[used.repeat_interleave(self.views)], y[used])
+            kept = used.repeat_interleave(self.views)
+            self._pass(x[kept], y[kept])
 
     def _lay_out(self, x: Tensor, y: Tensor) -> None:
         """Find the better layout with the first records that come, once there are enough of them."""
-        records = min(len(y), TRIAL_RECORDS)
+        records = min(len(x) // self.views, TRIAL_RECORDS)
 
         def pass_over() -> None:
-            self._pass(x[: records * self.views], y[:records])
+            self._pass(x[: records * self.views], y[: records * self.views])
             self.clip()
 
         if records >= FEWEST_RECORDS and self._kernels.measured:
@@ -98,9 +99,9 @@ class OnePassGradients:
             self._laid_out = True
 
     def _pass(self, x: Tensor, y: Tensor) -> None:
-        n = len(y)
+        n = len(x) // self.views
         with self._recorder.recording(len(x)) as visits:
-            losses = record_losses(self._forward(x), y.repeat_interleave(self.views, 0))
+            losses = record_losses(self._forward(x), y)
             # A record's loss is the mean over its views, so its gradient is the sum over their rows.
             losses.backward(torch.full_like(losses, 1 / self.views))
         by_parameter: dict[int, list[Use]] = {id(p): [] for p in self.parameters}

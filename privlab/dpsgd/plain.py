@@ -29,7 +29,7 @@ class PlainGradients:
         self._dropped = 0
 
     def differentiate(self, x: Tensor, y: Tensor) -> None:
-        """Find the sum of gradients. ``x``: (n·K, …) inputs, ``y``: (n, …) int64 labels, n ≥ 1."""
+        """Find the sum of gradients. ``x``: (n·K, …) inputs, ``y``: (n·K, …) int64 labels, n ≥ 1."""
         for p in self.parameters:
             p.grad = None
         losses = self._of_records(x, y)
@@ -38,14 +38,14 @@ class PlainGradients:
         if self._dropped == len(used):
             losses = losses[:0]
         elif self._dropped:
-            losses = self._of_records(x[used.repeat_interleave(self.views)], y[used])
+            kept = used.repeat_interleave(self.views)
+            losses = self._of_records(x[kept], y[kept])
         if len(losses):
             losses.sum().backward()
         self._losses = losses.detach()
 
     def _of_records(self, x: Tensor, y: Tensor) -> Tensor:
-        losses = record_losses(self._forward(x), y.repeat_interleave(self.views, 0))
-        return over_views(losses, self.views)
+        return over_views(record_losses(self._forward(x), y), self.views)
 
     def clip(self) -> Chunk:
         """Nothing is clipped; ``p.grad`` already holds the sum."""

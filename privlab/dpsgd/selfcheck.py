@@ -75,13 +75,13 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
     step.check_what_trains()
     most = max(_FEWEST, min(RECORDS, _HELD // step.dimension))
     x, y = (x[:most], y[:most]) if x.is_floating_point() else unusual_tokens(x, y, most)
-    if step.augmentations > 1:
-        x = step.make_views(x)
+    x, y = step.views.of_single(x, y)
+    records = len(y) // step.views.count
     with _small_chunks(step):
         sensitivity, gradient_error, method_error = 0.0, 0.0, None
         gradients = _one_record_gradients(step, x, y)
         # At the short bound one record is enough: the sum is compared with bounded contributions all the same.
-        for bound, leaving in ((step.max_grad_norm, len(y)), (_short_bound(gradients), 1)):
+        for bound, leaving in ((step.max_grad_norm, records), (_short_bound(gradients), 1)):
             with _clipped_to(step, bound):
                 sensitivity = max(sensitivity, _sensitivity(step, x, y, bound, leaving))
                 gradient_error = max(gradient_error, _gradient_error(step, x, y, bound, gradients))
@@ -125,23 +125,28 @@ def _clipped_to(step: PrivateStep, bound: float) -> Iterator[None]:
         step.gradients.max_grad_norm = usual
 
 
-def _rows(step: PrivateStep, x: Tensor, keep: Tensor) -> Tensor:
-    """All views of the records that ``keep``, bool (n,), names."""
-    return x[keep.repeat_interleave(step.augmentations)]
+def _without(step: PrivateStep, x: Tensor, y: Tensor, record: int) -> tuple[Tensor, Tensor]:
+    """Views and labels of all records but one."""
+    others = torch.arange(len(y), device=y.device) // step.views.count != record
+    return x[others], y[others]
 
 
 def _one_record_gradients(step: PrivateStep, x: Tensor, y: Tensor) -> list[list[Tensor]]:
     """Each record's own gradient, by parameter; float64 on the CPU. One that is not finite is nothing, as in the sum."""
-    parameters, views = step.gradients.parameters, step.augmentations
+    parameters, views = step.gradients.parameters, step.views.count
     found = []
     with step.gradients.bare() as module, quiet_hooks():
-        for i in range(len(y)):
-            logits = module(x[i * views : (i + 1) * views])
-            asked = y[i].repeat(views)
-            if (asked == NOT_ASKED).all():
+        for rows, labels in zip(x.split(views), y.split(views), strict=True):
+            asked = (labels != NOT_ASKED).flatten(1).any(1) if labels.dim() > 1 else labels != NOT_ASKED
+            if not asked.any():
                 found.append([torch.zeros(p.shape, dtype=torch.double) for p in parameters])
                 continue
-            loss = cross_entropy(logits.flatten(0, -2), asked, ignore_index=NOT_ASKED)
+            # Each view's own mean, then the mean of these; a view that asks nothing counts as one without a loss.
+            of_views = [
+                cross_entropy(logits.flatten(0, -2), label.reshape(-1), ignore_index=NOT_ASKED)
+                for logits, label in zip(module(rows)[asked][:, None], labels[asked], strict=True)
+            ]
+            loss = sum(of_views) / views
             own = [g.cpu().double() for g in torch.autograd.grad(loss, parameters, materialize_grads=True)]
             finite = all(g.isfinite().all() for g in own)
             found.append(own if finite else [torch.zeros_like(g) for g in own])
@@ -186,15 +191,14 @@ def _sensitivity(step: PrivateStep, x: Tensor, y: Tensor, bound: float, leaving:
     whole = step.clipped_sum(x, y)
     if x.is_floating_point():
         huge = x.clone()
-        huge[: step.augmentations] *= 1e3
+        huge[: step.views.count] *= 1e3
         adversarial = step.clipped_sum(huge, y)
     else:
         with distorted_logits(step.gradients.module, x[0], 1e3):
             adversarial = step.clipped_sum(x, y)
     moves = []
     for i in range(leaving):
-        others = torch.arange(len(y), device=y.device) != i
-        without = step.clipped_sum(_rows(step, x, others), y[others])
+        without = step.clipped_sum(*_without(step, x, y, i))
         moves.append((whole - without).norm().item())
         if i == 0:
             moves.append((adversarial - without).norm().item())
@@ -251,12 +255,12 @@ def _refuse_poison(step: PrivateStep, x: Tensor, y: Tensor) -> None:
     if x.is_floating_point():
         poisoned = x.clone()
         # One bad view must not get through either.
-        poisoned[step.augmentations - 1] = float("nan")
+        poisoned[step.views.count - 1] = float("nan")
         whole = step.clipped_sum(poisoned, y)
     else:
         with distorted_logits(step.gradients.module, x[0], float("nan")):
             whole = step.clipped_sum(x, y)
-    moved = (whole - step.clipped_sum(x[step.augmentations :], y[1:])).norm().item()
+    moved = (whole - step.clipped_sum(*_without(step, x, y, 0))).norm().item()
     if not moved <= step.max_grad_norm * SENSITIVITY_ROOM:
         raise MechanismError(f"Self-check failed: a record that is not a number moved the clipped sum by {moved:g}.")
 
@@ -273,8 +277,9 @@ def _refuse_realised_size(step: PrivateStep, x: Tensor, y: Tensor) -> None:
     planned, usual = step.plan.batch_size, step.optimizer.source
     step.optimizer.source = _Silence()
     try:
-        for size in {1, len(y)}:
-            total = step.clipped_sum(x[: size * step.augmentations], y[:size])
+        views = step.views.count
+        for size in {1, len(y) // views}:
+            total = step.clipped_sum(x[: size * views], y[: size * views])
             step.perturb()
             mean = torch.cat([p.grad.flatten() for p in step.gradients.parameters])
             if not (mean * planned - total).norm() <= DIVISION_ROOM * total.norm():
@@ -289,9 +294,8 @@ def _refuse_realised_size(step: PrivateStep, x: Tensor, y: Tensor) -> None:
 def _refuse_heavy_count(step: PrivateStep, x: Tensor, y: Tensor) -> None:
     device = y.device
     whole = count(step.summarise(x, y)[1], device)
-    for i in range(len(y)):
-        others = torch.arange(len(y), device=device) != i
-        moved = (whole - count(step.summarise(_rows(step, x, others), y[others])[1], device)).abs().item()
+    for i in range(len(y) // step.views.count):
+        moved = (whole - count(step.summarise(*_without(step, x, y, i))[1], device)).abs().item()
         if not moved <= 0.5:
             raise MechanismError(
                 f"Self-check failed: taking one record away moved the count of adaptive clipping by {moved:g}, more than ½."

@@ -20,10 +20,8 @@ from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.methods import gradients_for
 from privlab.dpsgd.optimizer import NoisyOptimizer
 from privlab.dpsgd.report import StepReport
+from privlab.dpsgd.views import AS_THEY_ARE, Views
 from privlab.privacy.plan import PrivacyPlan
-
-#: ``views(x, count, generator)`` gives ``count`` views of each record of x (n, …), those of one in a row: (n·count, …).
-Views = Callable[[Tensor, int, torch.Generator], Tensor]
 
 
 class PrivateStep:
@@ -37,9 +35,7 @@ class PrivateStep:
         noise: where noise comes from.
         physical_batch_size: most rows (records times views) in memory at once, fewer where that is faster or where no more
             fit; changes nothing but rounding and which random views are drawn.
-        augmentations: K, views of each record whose gradients are averaged before the clip.
-        views: makes them; needed where K > 1.
-        generator: the views' randomness; each step's views follow from its seed and the step's number.
+        views: what the model is given of each record: K rows, whose gradients are averaged before the clip.
         precision: of the forward and backward pass; ``torch.bfloat16`` with one-pass only.
         kernels: where given, what is quickest may be tried: of equal ways through a layer, and of records at once. Without
             it a run repeats bit for bit.
@@ -59,20 +55,16 @@ class PrivateStep:
         optimizer: Optimizer,
         noise: NoiseSource,
         physical_batch_size: int,
-        augmentations: int = 1,
-        views: Views | None = None,
-        generator: torch.Generator | None = None,
+        views: Views = AS_THEY_ARE,
         precision: torch.dtype = torch.float32,
         kernels: Kernels | None = None,
     ):
         refuse_unsound(plan)
-        self.plan, self.noise, self.augmentations, self.precision = plan, noise, augmentations, precision
-        self._views, self._generator = views, generator
-        self._view_seed = generator.initial_seed() if generator else 0
+        self.plan, self.noise, self.views, self.precision = plan, noise, views, precision
         clipping = Clipping(plan.clipping, plan.stability) if plan.max_grad_norm is not None else None
-        self.gradients = gradients_for(method, model, plan.max_grad_norm, clipping, augmentations, precision, kernels)
+        self.gradients = gradients_for(method, model, plan.max_grad_norm, clipping, views.count, precision, kernels)
         device = self.gradients.parameters[0].device
-        self._search = ChunkSearch.of(self.gradients, device, physical_batch_size, augmentations, kernels is not None)
+        self._search = ChunkSearch.of(self.gradients, device, physical_batch_size, views.count, kernels is not None)
         self.physical_batch_size = self._search.size
         self.adaptive = QuantileClip(plan) if plan.adaptive else None
         # This optimiser takes a finished clipped sum, so hooks and ghost share noise, scaling and update.
@@ -177,8 +169,7 @@ class PrivateStep:
         drawn = sum(map(len, batches.values()))
         if self.plan.is_private:
             self._sizes.add(drawn)
-        if self._generator and self.augmentations > 1:
-            self._generator.manual_seed((self._view_seed + self.step_number) % 2**63)
+        self.views.begin(self.step_number)
         chunks: tuple[Chunk, ...] = ()
         whole: list[Tensor] = []
         share, seconds = None, 0.0
@@ -209,19 +200,13 @@ class PrivateStep:
         self._aim()
         return report
 
-    def make_views(self, x: Tensor) -> Tensor:
-        """K views of each record of ``x`` (n, …), those of one in a row: (n·K, …)."""
-        return self._views(x, self.augmentations, self._generator)
-
     def _parts(self, x: Tensor, y: Tensor, batch: Tensor, clock: PhaseClock) -> Iterable[tuple[Tensor, Tensor]]:
         # Even parts: a small rest would cost a whole chunk's overhead.
         for part in batch.chunk(-(-len(batch) // self.physical_batch_size)) if len(batch) else ():
             # Four times as fast as x[part] on the CPU.
-            records, labels = x.index_select(0, part), y.index_select(0, part)
-            if self.augmentations > 1:
-                records = self.make_views(records)
+            rows = self.views.of(x.index_select(0, part), y.index_select(0, part))
             clock.lap("repeat")
-            yield records, labels
+            yield rows
 
     def _accumulate(
         self, parts: Iterable[tuple[Tensor, Tensor]], lap: Callable[[str], None] = lambda phase: None
@@ -231,29 +216,30 @@ class PrivateStep:
         for part in parts:
             waiting = [part]
             while waiting:
-                records, labels = waiting.pop()
-                if len(labels) <= self.physical_batch_size and (chunk := self._clipped(records, labels, lap)):
+                rows, labels = waiting.pop()
+                records = len(labels) // self.views.count
+                if records <= self.physical_batch_size and (chunk := self._clipped(rows, labels, lap)):
                     chunks.append(chunk)
                     self.optimizer.accumulate()
                     lap("clip")
                 else:
-                    half = len(labels) // 2
-                    split = half * self.augmentations
-                    waiting += [(records[split:], labels[half:]), (records[:split], labels[:half])]
+                    half = records // 2 * self.views.count
+                    waiting += [(rows[half:], labels[half:]), (rows[:half], labels[:half])]
         return tuple(chunks)
 
-    def _clipped(self, records: Tensor, labels: Tensor, lap: Callable[[str], None]) -> Chunk | None:
+    def _clipped(self, rows: Tensor, labels: Tensor, lap: Callable[[str], None]) -> Chunk | None:
         """Leave the clipped sum of some records in ``p.grad``; or None, and a smaller physical batch, if memory ran out."""
         try:
-            self.gradients.differentiate(records, labels)  # 3 compute per-sample gradients
+            self.gradients.differentiate(rows, labels)  # 3 compute per-sample gradients
             lap("gradients")
             return self.gradients.clip()  # 4 clip the gradients
         except Exception as error:
-            if len(labels) == 1 or not out_of_memory(error):
+            records = len(labels) // self.views.count
+            if records == 1 or not out_of_memory(error):
                 raise
         # Out of the handler, so that the error no longer holds on to what the pass had made.
         forget(self.gradients.module)
-        self._search.limit(len(labels) // 2)
+        self._search.limit(records // 2)
         self.physical_batch_size = min(self.physical_batch_size, self._search.size)
         return None
 
@@ -269,11 +255,11 @@ class PrivateStep:
 
         Args:
             x: (n·K, …), K views of each record in a row.
-            y: (n,).
+            y: their labels, (n·K, …).
         """
         self.clear()
-        rows = self.physical_batch_size * self.augmentations
-        parts = zip(x.split(rows), y.split(self.physical_batch_size), strict=True) if len(y) else ()
+        rows = self.physical_batch_size * self.views.count
+        parts = zip(x.split(rows), y.split(rows), strict=True) if len(y) else ()
         chunks = self._accumulate(parts)
         return [p.summed_grad.clone() for p in self.gradients.parameters], chunks
 

@@ -13,8 +13,11 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from privlab.data.load import NOT_ASKED
+from privlab.dpsgd.views import cut, lengths
 
 Logits = Callable[[Tensor], Tensor]
+#: Inputs and labels of records that are computed together; one part at least.
+Parts = list[tuple[Tensor, Tensor]]
 #: Most records at once: on a CPU what its caches hold is quicker, by 1.7 for ResNet-20.
 _RECORDS, _RECORDS_CPU = 2000, 256
 #: Most tokens at once (what lies between the layers grows with them) and most bytes of logits.
@@ -75,7 +78,13 @@ def released(model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> I
 
 
 def evaluate(
-    model: nn.Module, x: Tensor, y: Tensor, *, weights: Mapping[str, Tensor] | None = None, most: int | None = None
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+    most: int | None = None,
+    pad: int | None = None,
 ) -> Evaluation:
     """Measure ``model`` on test records, as many at once as fit into a bounded memory.
 
@@ -84,36 +93,50 @@ def evaluate(
         x: inputs (n, …); y: classes (n,), or next tokens (n, L) with -100 where nothing is asked; n ≥ 1.
         weights: used instead of the model's own parameters of these names.
         most: only the first ``most`` records.
+        pad: id that fills up short texts, which are then computed together with others of their length, and without it.
     """
     x, y = x[:most], y[:most]
     with released(model, weights) as logits:
-        return _language(logits, x, y) if y.dim() > 1 else _classes(logits, x, y)
+        parts = _parts(x, y, records_at_once(logits, x), pad)
+        return _language(logits, parts) if y.dim() > 1 else _classes(logits, parts)
 
 
-def _classes(logits: Logits, x: Tensor, y: Tensor) -> Evaluation:
-    right, loss = torch.zeros((), device=x.device, dtype=torch.int64), torch.zeros((), device=x.device)
+def _parts(x: Tensor, y: Tensor, size: int, pad: int | None) -> Parts:
+    if pad is None:
+        return list(zip(x.split(size), y.split(size), strict=True))
+    order = lengths(x, pad).argsort(stable=True)
+    return [cut(x[some], y[some], pad) for some in order.split(size)]
+
+
+def _classes(logits: Logits, parts: Parts) -> Evaluation:
+    device = parts[0][0].device
+    right, loss = torch.zeros((), device=device, dtype=torch.int64), torch.zeros((), device=device)
     alarms, hits = torch.zeros_like(right), torch.zeros_like(right)
-    classes, size = 0, records_at_once(logits, x)
-    for inputs, labels in zip(x.split(size), y.split(size), strict=True):
+    actual, records, classes = torch.zeros_like(right), 0, 0
+    for inputs, labels in parts:
         scores = logits(inputs)
         classes, told = scores.shape[1], scores.argmax(dim=1)
         right += (told == labels).sum()
         alarms += (told == 1).sum()
         hits += ((told == 1) & (labels == 1)).sum()
+        actual += (labels == 1).sum()
+        records += len(labels)
         loss += cross_entropy(scores, labels, reduction="sum")
     f1 = None
     if classes == 2:
         # 2·precision·recall / (precision + recall); 0 where nothing of the class is found.
-        f1 = 2 * hits.item() / max(1, alarms.item() + int((y == 1).sum()))
-    return Evaluation(loss.item() / len(y), len(y), right.item() / len(y), f1)
+        f1 = 2 * hits.item() / max(1, alarms.item() + actual.item())
+    return Evaluation(loss.item() / records, records, right.item() / records, f1)
 
 
-def _language(logits: Logits, x: Tensor, y: Tensor) -> Evaluation:
-    loss, size = torch.zeros((), device=x.device), records_at_once(logits, x)
-    for inputs, wanted in zip(x.split(size), y.split(size), strict=True):
+def _language(logits: Logits, parts: Parts) -> Evaluation:
+    loss, asked, records = torch.zeros((), device=parts[0][0].device), 0, 0
+    for inputs, wanted in parts:
         scores = logits(inputs).flatten(0, 1).float()
         loss += cross_entropy(scores, wanted.flatten(), reduction="sum", ignore_index=NOT_ASKED)
-    return Evaluation(loss.item() / max(1, int((y != NOT_ASKED).sum())), len(y))
+        asked += int((wanted != NOT_ASKED).sum())
+        records += len(wanted)
+    return Evaluation(loss.item() / max(1, asked), records)
 
 
 def records_at_once(logits: Logits, x: Tensor) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from privlab.data.load import Dataset
 from privlab.data.secrets import secrets_of
-from privlab.dpsgd.augment import view_generator, views
+from privlab.dpsgd.augment import MovedPictures
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.diagnostics import Diagnostics
 from privlab.dpsgd.layers.kernels import Kernels
@@ -17,10 +18,12 @@ from privlab.dpsgd.randomness import coins
 from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler
 from privlab.dpsgd.selfcheck import SelfCheck, self_check
 from privlab.dpsgd.step import PrivateStep
+from privlab.dpsgd.views import AS_THEY_ARE, ShortTexts, Views, lengths, view_generator
 from privlab.encryption.store import open_store
 from privlab.encryption.store.tls import Certificates
 from privlab.metrics import SUBSET
 from privlab.models.build import build
+from privlab.models.catalogue import TRANSFORMERS
 from privlab.models.tokens import tokenizer
 from privlab.paths import certificates_dir, kernels_file
 from privlab.preflight import Preflight
@@ -64,6 +67,8 @@ class Trainer:
             # Convolutions on the CPU are up to twice as fast this way; layers without 4-dimensional weights ignore it.
             self.model.to(memory_format=torch.channels_last)
         self._trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self._pad = tokenizer(chosen.name).pad if chosen.name in TRANSFORMERS else None
+        self._lengths = None if self._pad is None else lengths(self._x, self._pad)
         privacy, training = config.privacy, config.training
         self._keeps_streams = privacy.randomness == "reproducible"
         self._noise = noise_source(
@@ -92,9 +97,7 @@ class Trainer:
             self._optimizer,
             self._noise,
             self._most_at_once(),
-            augmentations=training.augmentations,
-            views=views,
-            generator=view_generator(device, training.seed if self._keeps_streams else None),
+            self._views(),
             precision=getattr(torch, config.performance.precision),
             # Trials decide by time, so what they choose differs from process to process.
             kernels=None if self._keeps_streams else Kernels(kernels_file()),
@@ -119,6 +122,20 @@ class Trainer:
         # A GPU says itself when it is full, and fewer are taken then.
         fit = most if self.device.type == "cuda" else _KEPT // kept
         return max(1, min(most, fit, _LOGITS // (logits.numel() * logits.element_size())))
+
+    def _views(self) -> Views:
+        training = self.config.training
+        if self._pad is not None:
+            return ShortTexts(self._pad)
+        if training.augmentations == 1:
+            return AS_THEY_ARE
+        seed = training.seed if self._keeps_streams else None
+        return MovedPictures(training.augmentations, view_generator(self.device, seed))
+
+    def _batch(self, drawn: np.ndarray) -> Tensor:
+        """Indices of a batch on the device; of texts the shortest first, so that those computed together have one length."""
+        batch = torch.from_numpy(drawn).to(self.device)
+        return batch if self._lengths is None else batch[self._lengths[batch].argsort(stable=True)]
 
     @property
     def dimension(self) -> int:
@@ -167,7 +184,7 @@ class Trainer:
         if self._handover:
             self._advance_store(self._handover, noise_variance, watch)
         else:
-            batch = torch.from_numpy(self._sampler.draw()).to(self.device)
+            batch = self._batch(self._sampler.draw())
             self.clock.lap("repeat")
             if isinstance(self._optimizer, AdamCorrected):
                 self._optimizer.noise_variance = noise_variance
@@ -183,7 +200,7 @@ class Trainer:
         handover.open(self.clock)
         several = self.plan.owners > 1
         drawn = self._sampler.draw(handover.absent(step)) if several else {0: self._sampler.draw()}
-        batches = {owner: torch.from_numpy(batch).to(self.device) for owner, batch in drawn.items()}
+        batches = {owner: self._batch(batch) for owner, batch in drawn.items()}
         self.clock.lap("repeat")
 
         def deliver(owner: int) -> None:
@@ -207,7 +224,7 @@ class Trainer:
     def evaluate(self, everything: bool) -> Evaluation:
         """Measure the released weights on all test records, or on the first 2,000."""
         weights, most = self._released(), None if everything else SUBSET
-        return evaluate(self.model, self._test_x, self._test_y, weights=weights, most=most)
+        return evaluate(self.model, self._test_x, self._test_y, weights=weights, most=most, pad=self._pad)
 
     def exposures(self) -> tuple[Exposure, ...]:
         """What the released weights give away of the planted secrets; none where none are planted."""

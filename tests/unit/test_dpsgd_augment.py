@@ -6,18 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from privlab.dpsgd.augment import view_generator, views
+from privlab.dpsgd.augment import MovedPictures, moved
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.noise import noise_source
 from privlab.dpsgd.selfcheck import self_check
 from privlab.dpsgd.step import PrivateStep
+from privlab.dpsgd.views import view_generator
 from privlab.privacy.plan import PrivacyPlan
 
 CPU = torch.device("cpu")
 
 
 def seen(x: torch.Tensor, count: int, seed: int = 1) -> torch.Tensor:
-    return views(x, count, view_generator(CPU, seed))
+    return moved(x, count, view_generator(CPU, seed))
 
 
 @pytest.mark.parametrize(("channels", "height", "width"), [(1, 16, 24), (3, 16, 24)])
@@ -54,7 +55,7 @@ PLAN = PrivacyPlan(records=60, batch_size=20, steps=9, noise_multiplier=1.0, max
 def make(model: nn.Module, physical: int = 12, count: int = 4) -> PrivateStep:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     noise = noise_source("reproducible", "none", 1, CPU, 7)
-    return PrivateStep(model, PLAN, "hooks", optimizer, noise, physical, count, views, view_generator(CPU, 5))
+    return PrivateStep(model, PLAN, "hooks", optimizer, noise, physical, MovedPictures(count, view_generator(CPU, 5)))
 
 
 def network() -> nn.Module:

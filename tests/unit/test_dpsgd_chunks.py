@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from privlab.dpsgd.augment import MovedPictures
 from privlab.dpsgd.chunks import ChunkSearch, out_of_memory
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.step import PrivateStep
+from privlab.dpsgd.views import view_generator
 from tests.unit.test_dpsgd_gradients import conv, make, records
 from tests.unit.test_dpsgd_step import CLIP_ONLY, CPU, PLAIN, noise
 
@@ -75,10 +77,11 @@ def test_where_memory_runs_out_halves_are_done_with_the_same_sum(method: str, wh
 
 def test_views_of_a_record_stay_together() -> None:
     x, y = records(12)
-    x = x.repeat_interleave(3, 0) * torch.rand(36, 1, 1, 1)
-    expected = a_step("one-pass", make(conv), augmentations=3, views=lambda *_: None).clipped_sum(x, y)
+    x, y = x.repeat_interleave(3, 0) * torch.rand(36, 1, 1, 1), y.repeat_interleave(3)
+    views = MovedPictures(3, view_generator(CPU, 1))
+    expected = a_step("one-pass", make(conv), views=views).clipped_sum(x, y)
     model, _ = full(9)
-    step = a_step("one-pass", model, augmentations=3, views=lambda *_: None)
+    step = a_step("one-pass", model, views=views)
     torch.testing.assert_close(step.clipped_sum(x, y), expected)
     assert step.physical_batch_size == 3
 

@@ -99,7 +99,8 @@ def clipped(network, rows: list[list[Tensor]], clipping: Clipping, bound: float)
 
 def summed(gradients, x: Tensor, y: Tensor, physical: int, views: int = 1) -> tuple[Tensor, list]:
     total, chunks = torch.zeros(sum(p.numel() for p in gradients.parameters)), []
-    for inputs, labels in zip(x.split(physical * views), y.split(physical), strict=True):
+    rows = physical * views
+    for inputs, labels in zip(x.split(rows), y.repeat_interleave(views, 0).split(rows), strict=True):
         gradients.differentiate(inputs, labels)
         chunks.append(gradients.clip())
         total = total + torch.cat([p.grad.flatten() for p in gradients.parameters])
