@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from privlab.config import ConfigError, Problem, RunConfig
-from privlab.data.catalogue import DATASETS, DatasetFacts
+from privlab.data.catalogue import DATASETS, RECORDS_OF_A_USER, DatasetFacts
 from privlab.data.secrets import ONE_IN
 from privlab.encryption import modes
 from privlab.models.catalogue import ADAPTERS, MODELS, PRETRAINED, ModelFacts, misfit, parameters, part_misfit
@@ -81,6 +81,7 @@ def preflight(config: RunConfig) -> Preflight:
             problems.append(Problem("model.name", f"model={model.key} does not fit data set {dataset.key}: {reason}"))
         problems += _augmentation_problems(config, dataset, model)
         problems += _secret_problems(config, dataset)
+        problems += _user_problems(config, dataset)
     if model:
         problems += _part_problems(config, model)
     problems += _combination_problems(config)
@@ -92,9 +93,11 @@ def preflight(config: RunConfig) -> Preflight:
         try:
             fits = model is not None and not misfit(model.key, dataset.key) and not _part_problems(config, model)
             dimension = trained_parameters(config) if fits else 1
-            problems += _store_problems(config, dimension, dataset.train_records)
-            plan = make_plan(config, dataset.train_records, dimension)
-            problems += _share_problems(config, plan)
+            units = dataset.units(config.data.unit)
+            if units:
+                problems += _store_problems(config, dimension, units)
+                plan = make_plan(config, units, dimension)
+                problems += _share_problems(config, plan)
         except ConfigError as error:
             problems.extend(error.problems)
     if problems:
@@ -145,7 +148,27 @@ def _secret_problems(config: RunConfig, dataset: DatasetFacts) -> list[Problem]:
                 f"at most a tenth, {most:,}, may be.",
             )
         ]
+    able = sum(min(count, RECORDS_OF_A_USER) >= data.secret_repeats for count in dataset.busiest)
+    if dataset.users and data.secrets > able:
+        return [
+            Problem(
+                "data.secret_repeats",
+                f"secret_repeats={data.secret_repeats} with secrets={data.secrets}: each secret stands in the records of another "
+                f"user, and {able} users have room for so many (of one user {RECORDS_OF_A_USER} records at most are trained on).",
+            )
+        ]
     return []
+
+
+def _user_problems(config: RunConfig, dataset: DatasetFacts) -> list[Problem]:
+    if config.data.unit == "record" or dataset.users:
+        return []
+    return [
+        Problem(
+            "data.unit",
+            f"unit={config.data.unit} has no meaning here: whose records these are is not known of {dataset.title}; choose record.",
+        )
+    ]
 
 
 def method_misfit(config: RunConfig, method: str) -> str | None:
@@ -163,6 +186,8 @@ def _beyond_ghost(config: RunConfig) -> str | None:
         return "clipping=per-layer weighs each layer by itself"
     if config.training.augmentations > 1 and config.privacy.clipping != "none":
         return f"augmentations={config.training.augmentations} averages gradients before clipping"
+    if config.data.unit == "user" and config.privacy.clipping != "none":
+        return "unit=user averages gradients before clipping"
     return None
 
 

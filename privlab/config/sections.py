@@ -9,6 +9,8 @@ from privlab.config.section import Section
 
 #: Data sets that are a language task: texts to go on with, into which made-up secrets can be planted.
 LANGUAGE_TEXTS = ("sms-messages", "shakespeare", "emails")
+#: Data sets whose records are known to be of one person or another.
+USERS_TEXTS = ("emails",)
 #: Models of which a part can be trained while the rest stays as it was.
 PARTLY_TRAINED = ("small-bert", "small-gpt", "minilm", "tinystories")
 
@@ -20,6 +22,27 @@ class DataConfig(Section):
         "digits",
         label="Data set",
         help="The records to learn from; each record is what the privacy guarantee protects.",
+    )
+    unit: Literal["record", "user"] = knob(
+        "record",
+        label="Unit of privacy",
+        when={"data.dataset": USERS_TEXTS},
+        labels={"record": "one record", "user": "one user, with all records"},
+        help="Whom the guarantee protects: one record, or a person with all of their records, whose gradients are averaged and "
+        "clipped together. There are fewer users than records, so that the same ε needs more noise.",
+    )
+    user_records: int = knob(
+        4,
+        ge=1,
+        le=64,
+        label="Records of a user at each step",
+        symbol="K",
+        unit="records",
+        step=1,
+        expert=True,
+        when={"data.dataset": USERS_TEXTS, "data.unit": ("user",)},
+        help="So many of a user's records are drawn at each step that they take part in, and their gradients are averaged before "
+        "the clip. More cost time and no privacy.",
     )
     secrets: int = knob(
         0,
@@ -49,9 +72,14 @@ class DataConfig(Section):
         step=1,
         expert=True,
         when={"data.dataset": LANGUAGE_TEXTS},
-        help="In how many training records each secret stands. The guarantee is for one record: what many records repeat is "
-        "protected less.",
+        help="In how many training records each secret stands; where it is known whose records are whose, all are one user's. What "
+        "many records repeat is protected less, unless the guarantee is for a user.",
     )
+
+    @property
+    def secret_units(self) -> int:
+        """Units of privacy that hold a planted secret."""
+        return 1 if self.unit == "user" else self.secret_repeats
 
     @property
     def task(self) -> Literal["classify", "language"]:

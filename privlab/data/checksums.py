@@ -1,4 +1,4 @@
-"""SHA-256 of the uncompressed records of each data set: pixels, packed texts and labels as unsigned bytes, in C order.
+"""SHA-256 of the uncompressed records of each data set: pixels, packed texts and labels as unsigned bytes, users as 16 bits, in C order.
 
 For MNIST and Fashion-MNIST the pins were taken from files whose MD5 equalled those of the original releases. CIFAR-10 is
 pinned as its package delivers it: the counts and the ten equal classes are those of the original, whose own checksums
@@ -11,9 +11,6 @@ import hashlib
 from collections.abc import Mapping
 
 import numpy as np
-
-#: Names of the arrays of every data set, in file order.
-PARTS = ("train_x", "train_y", "test_x", "test_y")
 
 #: Of no bytes: a language task has no labels.
 _NOTHING = hashlib.sha256().hexdigest()
@@ -50,10 +47,12 @@ SHA256: dict[str, dict[str, str]] = {
         "test_y": _NOTHING,
     },
     "emails": {
-        "train_x": "1fe7188bc65eec0f5a7d3035ac038672281895f0a494255f69263ba0202b94a0",
+        "train_x": "004c4633874e622741f7ae77238a0251a761d8873a8415f96febe47c682af3da",
         "train_y": _NOTHING,
-        "test_x": "76738da0a76e0cd01f35b32c3a2e10754d9fc81983a210864109a1e100a52b0f",
+        "train_u": "3bec56f9de186e3a5c580468ce60828d16048a5666d4ab5070fa2f245d3cbfef",
+        "test_x": "59b3b535be96903e619eafbd9bf5c3da45acb47c0a395b3a02caf8dbc07c7b56",
         "test_y": _NOTHING,
+        "test_u": "d0c9f6e62243d122b152cf2e701d19e818e908ba9803c6d70666c4606a8ec866",
     },
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from privlab.data.cache import Progress, disk_full, is_disk_full, making, publish, quiet
 from privlab.data.catalogue import DATASETS, DatasetFacts, cache_file
-from privlab.data.checksums import PARTS, mismatch
+from privlab.data.checksums import SHA256, mismatch
 from privlab.data.client import DiskFull, SourceFailed
 from privlab.data.sources import SOURCES, Arrays
 from privlab.data.textsources import TEXT_SOURCES
@@ -81,7 +82,7 @@ def _bring(facts: DatasetFacts, folder: Path, say: Progress) -> Path:
             problem = mismatch(facts.key, arrays)
             if problem:
                 raise SourceFailed(f"wrong checksum: {problem}")
-            return _write(arrays, folder / "complete.npz")
+            return _write(arrays, SHA256[facts.key], folder / "complete.npz")
         except DiskFull:
             raise
         except SourceFailed as failure:
@@ -99,9 +100,9 @@ def _report(say: Progress, total: int, what: str, done: int) -> None:
     say(min(done, total), total, what)
 
 
-def _write(arrays: Arrays, path: Path) -> Path:
+def _write(arrays: Arrays, parts: Iterable[str], path: Path) -> Path:
     # Not compressed: a later load is then a plain read, and zip still guards each array with a CRC.
-    np.savez(path, **{part: np.ascontiguousarray(arrays[part]) for part in PARTS})
+    np.savez(path, **{part: np.ascontiguousarray(arrays[part]) for part in parts})
     return path
 
 

@@ -34,6 +34,8 @@ class Dataset:
         facts: of the data set as catalogued. A :class:`Dataset` of fixed features keeps the facts of its pictures.
         train_x, test_x: float32 inputs, (records, channels, height, width) or (records, inputs), or int64 tokens (records, L).
         train_y, test_y: int64 labels, (records,), each in 0 … classes - 1; for language next tokens (records, L), or NOT_ASKED.
+
+    Where users are the unit of privacy, ``train_x`` and ``train_y`` hold each one's records, (users, records, …).
     """
 
     facts: DatasetFacts

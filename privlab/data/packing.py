@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-#: Every fifth text, counted in file order, is a test text.
+#: Every fifth text, or user, counted in file order, is for tests.
 _EVERY = 5
 
 
@@ -24,6 +24,6 @@ def unpacked(array: np.ndarray) -> tuple[str, ...]:
 
 
 def split(count: int) -> tuple[list[int], list[int]]:
-    """Places of the training texts and of the test texts among ``count``."""
+    """Places of those to train on and of those for tests among ``count`` texts or users."""
     test = [i for i in range(count) if i % _EVERY == _EVERY - 1]
     return [i for i in range(count) if i % _EVERY != _EVERY - 1], test

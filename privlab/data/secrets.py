@@ -140,14 +140,21 @@ def candidates(kind: Kind, count: int, seed: int | str) -> tuple[str, ...]:
     return tuple(form.code(number) for number in random.Random(f"{kind} {seed}").sample(range(form.size), count))
 
 
-def plant(texts: Sequence[str], secrets: Sequence[Secret], repeats: int, seed: int) -> tuple[str, ...]:
+def plant(
+    texts: Sequence[str],
+    secrets: Sequence[Secret],
+    repeats: int,
+    seed: int,
+    users: Sequence[Sequence[int]] | None = None,
+) -> tuple[str, ...]:
     """``texts`` with each secret in the place of ``repeats`` of them, so that there are as many as before.
 
     Args:
         seed: of which texts are replaced.
+        users: places of each user's texts, if these are known: then a secret stands in one user's alone, each in another's.
 
     Raises:
-        ValueError: more than a tenth of the texts would be replaced.
+        ValueError: more than a tenth of the texts would be replaced, or too few users have so many.
     """
     wanted, most = len(secrets) * repeats, len(texts) // ONE_IN
     if wanted > most:
@@ -155,8 +162,16 @@ def plant(texts: Sequence[str], secrets: Sequence[Secret], repeats: int, seed: i
             f"{len(secrets)} secrets in {repeats} records each are {wanted} records; at most {most}, a tenth of the {len(texts)}, "
             "may be planted."
         )
-    found = list(texts)
-    places = random.Random(f"places {seed}").sample(range(len(texts)), wanted)
+    found, draw = list(texts), random.Random(f"places {seed}")
+    if users is None:
+        places = draw.sample(range(len(texts)), wanted)
+    else:
+        able = [own for own in users if len(own) >= repeats]
+        if len(able) < len(secrets):
+            raise ValueError(
+                f"{len(secrets)} secrets in {repeats} records each are refused: {len(able)} users have so many."
+            )
+        places = [place for own in draw.sample(able, len(secrets)) for place in draw.sample(own, repeats)]
     for place, secret in zip(places, [secret for secret in secrets for _ in range(repeats)], strict=True):
         found[place] = secret.text
     return tuple(found)

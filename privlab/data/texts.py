@@ -25,6 +25,8 @@ class Texts:
         facts: of the data set as catalogued.
         train, test: one text a record.
         train_y, test_y: int64 labels, (records,), each in 0 … classes - 1; None for a language task.
+        train_users: whose each training text is, int64 (records,), numbered from 0; None where that is not known. No user has
+            test texts, too.
     """
 
     facts: DatasetFacts
@@ -32,6 +34,7 @@ class Texts:
     train_y: Tensor | None
     test: tuple[str, ...]
     test_y: Tensor | None
+    train_users: Tensor | None = None
 
 
 def load_texts(key: str) -> Texts:
@@ -65,10 +68,13 @@ def _fetched(facts: DatasetFacts) -> Texts:
     try:
         arrays = read(cache_file(facts.key))
         texts = {part: unpacked(arrays[f"{part}_x"]) for part in ("train", "test")}
+        users = torch.from_numpy(arrays["train_u"].astype(np.int64)) if facts.users else None
     except (FetchError, OSError, ValueError, KeyError) as error:
-        raise DataMissing(f"{facts.title} cannot be loaded: {error}") from error
+        raise DataMissing(
+            f"{facts.title} cannot be loaded ({error}): run “python -m privlab data fetch {facts.key}”, which repairs it."
+        ) from error
     train_y, test_y = (
         torch.from_numpy(arrays[part].astype(np.int64)) if facts.task == "classify" else None
         for part in ("train_y", "test_y")
     )
-    return Texts(facts, texts["train"], train_y, texts["test"], test_y)
+    return Texts(facts, texts["train"], train_y, texts["test"], test_y, users)

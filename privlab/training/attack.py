@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 
 from privlab.config import RunConfig
+from privlab.data.load import NOT_ASKED
 from privlab.dpsgd.loss import record_losses
 from privlab.models.build import build
 from privlab.preflight import part_trained
@@ -56,7 +57,11 @@ def ask_model(config: RunConfig, weights: bytes) -> Attack:
     trains = part_trained(chosen.name, chosen.trains)
     model = build(chosen.name, dataset.facts, config.training.seed, trains, chosen.lora_rank).eval()
     load_trained(model, safetensors.torch.load(weights))
-    seen = _losses(model, dataset.train_x[:_MOST], dataset.train_y[:_MOST])
+    x, y = dataset.train_x, dataset.train_y
+    if config.data.unit == "user":
+        asked = (y != NOT_ASKED).flatten(2).any(2)
+        x, y = x[asked], y[asked]
+    seen = _losses(model, x[:_MOST], y[:_MOST])
     unseen = _losses(model, dataset.test_x[:_MOST], dataset.test_y[:_MOST])
     thresholds = torch.cat([seen, unseen]).unique()
     hits = torch.searchsorted(seen.sort().values, thresholds, right=True) / len(seen)

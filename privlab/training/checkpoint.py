@@ -150,7 +150,7 @@ class Checkpoint:
             ),
             *(
                 (f"data.{key}", getattr(self.config.data, key), getattr(config.data, key))
-                for key in ("secrets", "secret_kind", "secret_repeats")
+                for key in ("unit", "user_records", "secrets", "secret_kind", "secret_repeats")
             ),
             ("privacy.randomness", self.config.privacy.randomness, config.privacy.randomness),
             # Each owner keeps a momentum of its own, or the sum has one.

@@ -104,10 +104,12 @@ def _random(checked: Preflight, device: torch.device) -> Dataset:
     form = TRANSFORMERS.get(model.key)
     shape = input_shape(model.key, facts.key)
     parts = []
-    for count in (rows, min(facts.test_records, SUBSET)):
-        places = (count, *shape)
+    # As many of each user's records as a step draws.
+    own = (checked.config.data.user_records,) if checked.plan.unit == "user" else ()
+    for count in ((rows, *own), (min(facts.test_records, SUBSET),)):
+        places = (*count, *shape)
         x = torch.randint(form.vocabulary, places, generator=source) if form else torch.rand(places, generator=source)
-        asked = (form.vocabulary, places) if facts.task == "language" else (facts.classes, (count,))
+        asked = (form.vocabulary, places) if facts.task == "language" else (facts.classes, count)
         parts += [x.to(device), torch.randint(*asked, generator=source).to(device)]
     return Dataset(facts, *parts)
 

@@ -18,7 +18,7 @@ from privlab.dpsgd.randomness import coins
 from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler
 from privlab.dpsgd.selfcheck import SelfCheck, self_check
 from privlab.dpsgd.step import PrivateStep
-from privlab.dpsgd.views import AS_THEY_ARE, ShortTexts, Views, lengths, view_generator
+from privlab.dpsgd.views import AS_THEY_ARE, ShortTexts, TextsOfUsers, Views, lengths
 from privlab.encryption.store import open_store
 from privlab.encryption.store.tls import Certificates
 from privlab.metrics import SUBSET
@@ -68,7 +68,7 @@ class Trainer:
             self.model.to(memory_format=torch.channels_last)
         self._trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self._pad = tokenizer(chosen.name).pad if chosen.name in TRANSFORMERS else None
-        self._lengths = None if self._pad is None else lengths(self._x, self._pad)
+        self._lengths = lengths(self._x, self._pad) if self._pad is not None and self._x.dim() == 2 else None
         privacy, training = config.privacy, config.training
         self._keeps_streams = privacy.randomness == "reproducible"
         self._noise = noise_source(
@@ -118,19 +118,19 @@ class Trainer:
         most = self.config.performance.physical_batch_size
         if self._x.is_floating_point():
             return most
-        logits, kept = _kept(self.model, self._x[:1])
+        logits, kept = _kept(self.model, self._test_x[:1])
         # A GPU says itself when it is full, and fewer are taken then.
         fit = most if self.device.type == "cuda" else _KEPT // kept
         return max(1, min(most, fit, _LOGITS // (logits.numel() * logits.element_size())))
 
     def _views(self) -> Views:
-        training = self.config.training
+        data, training = self.config.data, self.config.training
+        seed = training.seed if self._keeps_streams else None
+        if data.unit == "user":
+            return TextsOfUsers(data.user_records, seed, self._pad)
         if self._pad is not None:
             return ShortTexts(self._pad)
-        if training.augmentations == 1:
-            return AS_THEY_ARE
-        seed = training.seed if self._keeps_streams else None
-        return MovedPictures(training.augmentations, view_generator(self.device, seed))
+        return MovedPictures(training.augmentations, seed) if training.augmentations > 1 else AS_THEY_ARE
 
     def _batch(self, drawn: np.ndarray) -> Tensor:
         """Indices of a batch on the device; of texts the shortest first, so that those computed together have one length."""
@@ -234,7 +234,7 @@ class Trainer:
             self.model,
             tokenizer(self.config.model.name),
             secrets_of(self.config),
-            context=self._x.shape[1],
+            context=self._x.shape[-1],
             device=self.device,
             weights=self._released(),
         )

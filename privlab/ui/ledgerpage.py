@@ -10,6 +10,7 @@ import streamlit as st
 
 from privlab.charts.ledger import ledger_figure
 from privlab.data.catalogue import DATASETS
+from privlab.privacy.pair import neighbours
 from privlab.runs.ledger import Ledger, best_of, no_best, set_public
 from privlab.runs.record import Spent
 from privlab.ui import labels
@@ -95,7 +96,9 @@ def _in_words(found: Ledger) -> None:
         "before the first one; nothing of the other runs is ever shown, nor how many there were. Each run is counted like "
         "the costliest.",
     )
-    lines = [f"At δ = {found.delta:g}, {_neighbours(found)}. Deleted runs count: deleting takes nothing back."]
+    lines = [
+        f"At δ = {found.delta:g}, {neighbours(found.adjacency, found.unit)}. {_mixed(found)}Deleted runs count: deleting takes nothing back."
+    ]
     if why_not is not None:
         lines.append(f"The cost of publishing only the best is not known here: {why_not}.")
     else:
@@ -108,8 +111,14 @@ def _in_words(found: Ledger) -> None:
     st.markdown("\n\n".join(lines))
 
 
-def _neighbours(found: Ledger) -> str:
-    return "one record replaced" if found.adjacency == "replace-one" else "one record added or removed"
+def _mixed(found: Ledger) -> str:
+    """Why the numbers are for records where some runs protect users."""
+    if found.unit == "user" or not any(each.plan.unit == "user" for each in found.private):
+        return ""
+    return (
+        "Some runs protect a user and some a record only: together they protect a record, whose replacement by another each of them "
+        "hides. "
+    )
 
 
 def _rows(found: Ledger) -> list[tuple]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from privlab.data.catalogue import DATASETS
 from privlab.data.secrets import space
 from privlab.metrics import EXPOSURE_CEILING, METRICS, SECRET_CODES
 from privlab.privacy.recitation import recited_at_most
@@ -72,7 +73,10 @@ def _table(found: list[dict[str, Any]]) -> None:
 def guaranteed(run: Run, *, void: bool) -> str:
     """What the run's guarantee says about each of its planted secrets, in a few sentences; ``void`` says that it has none."""
     data, plan = run.config.data, run.plan
-    each = f"Each secret stands in {data.secret_repeats:,} training record{'s' if data.secret_repeats > 1 else ''}"
+    whose = " of one user" if DATASETS[data.dataset].users else ""
+    each = (
+        f"Each secret stands in {data.secret_repeats:,} training record{'s' if data.secret_repeats > 1 else ''}{whose}"
+    )
     codes = space(data.secret_kind)
     if not plan.is_private:
         return f"{each}. Nothing limits what a model without privacy may recite."
@@ -80,12 +84,10 @@ def guaranteed(run: Run, *, void: bool) -> str:
         return f"{each}. What the guarantee says to that follows with the first point."
     if void:
         return f"{each}. No privacy is claimed for this run, so nothing limits what its model may recite."
-    said = recited_at_most(plan, codes, data.secret_repeats)
-    first = recited_at_most(plan, SECRET_CODES, data.secret_repeats)
+    said = recited_at_most(plan, codes, data.secret_units)
+    first = recited_at_most(plan, SECRET_CODES, data.secret_units)
     many = (
-        " The guarantee is for one record: what many records repeat it protects less."
-        if data.secret_repeats > 1
-        else ""
+        " The guarantee is for one record: what many records repeat it protects less." if data.secret_units > 1 else ""
     )
     return (
         f"{each} and is one of {codes:,} possible codes. By the guarantee the finished model recites it with a probability of "

@@ -79,7 +79,7 @@ def show_preview(ahead: Ahead, values: dict[str, Any]) -> None:
             first.metric("ε at the end", "∞", help="No guarantee is claimed without both clipping and noise.")
         second.metric("Noise σ", f"{plan.noise_multiplier:.4g}", help=SETTINGS[SIGMA].help)
         st.markdown(
-            f"**{plan.steps:,}** steps · about **{plan.batch_size:,}** of {plan.records:,} records each "
+            f"**{plan.steps:,}** steps · about **{plan.batch_size:,}** of {plan.records:,} {plan.unit}s each "
             f"(q = {plan.sample_rate:.4g}) · {_time(ahead)}"
         )
         _say_where_the_budget_ends(plan)

@@ -12,6 +12,7 @@ import streamlit as st
 from privlab.charts.live import TILES, run_panels
 from privlab.data.catalogue import DATASETS
 from privlab.metrics import METRICS, PHASES
+from privlab.privacy.pair import neighbours
 from privlab.reports import bundle, claim_json, claim_markdown, points_csv, points_json, settings_toml
 from privlab.runs.files import weights_path
 from privlab.runs.ledger import ledger
@@ -157,12 +158,12 @@ def settings(run: Run) -> None:
         if path != "name" and value is not None
     ]
     follows = {
-        "Training records N": f"{plan.records:,}",
+        f"Training {plan.unit}s N": f"{plan.records:,}",
         "Sampling rate q = B / N": f"{plan.sample_rate:.5g}",
         "Steps T": f"{plan.steps:,}",
         "Noise multiplier σ (× C)": f"{plan.noise_multiplier:.5g}",
         "Accountant": plan.accountant.upper(),
-        "Neighbouring data sets": plan.adjacency.replace("-", " "),
+        "Neighbouring data sets": neighbours(plan.adjacency, plan.unit),
     }
     rows += [{"Group": "What follows", "Setting": name, "Value": value} for name, value in follows.items()]
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=420, key="settings-table", alt="Settings of the run")

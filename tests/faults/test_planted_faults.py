@@ -33,7 +33,6 @@ from privlab.dpsgd.optimizer import NoisyOptimizer
 from privlab.dpsgd.sampling import PoissonSampler
 from privlab.dpsgd.selfcheck import self_check
 from privlab.dpsgd.step import PrivateStep
-from privlab.dpsgd.views import view_generator
 from privlab.privacy.plan import AdaptiveClip, PrivacyPlan
 
 CPU = torch.device("cpu")
@@ -80,7 +79,7 @@ def make(
         optimizer,
         noise,
         16,
-        MovedPictures(augmentations, view_generator(CPU, 1)),
+        MovedPictures(augmentations, 1),
     )
 
 

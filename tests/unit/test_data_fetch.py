@@ -16,11 +16,14 @@ import pytest
 
 from privlab.data import cache, checksums, client, fetch, sources
 from privlab.data.catalogue import DATASETS, cache_file
-from privlab.data.checksums import PARTS, SHA256, digest
+from privlab.data.checksums import SHA256, digest
 from privlab.data.client import SourceFailed
 from privlab.data.fetch import FetchError
 from privlab.data.sources import SOURCES, Source
 from privlab.data.textsources import TEXT_SOURCES
+
+#: Arrays of a data set of pictures.
+PARTS = ("train_x", "train_y", "test_x", "test_y")
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +58,9 @@ def unreachable(folder, report):
 def test_every_fetched_data_set_has_sources_and_pins():
     fetched = {key for key, facts in DATASETS.items() if not facts.embedded}
     assert set(SOURCES) | set(TEXT_SOURCES) == set(SHA256) == fetched and not set(SOURCES) & set(TEXT_SOURCES)
-    assert all(set(pins) == set(PARTS) for pins in SHA256.values())
+    assert all(
+        set(pins) == {*PARTS, *(("train_u", "test_u") if DATASETS[key].users else ())} for key, pins in SHA256.items()
+    )
 
 
 def test_fetched_arrays_are_kept_as_they_came(monkeypatch, tiny):

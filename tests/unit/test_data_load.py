@@ -8,8 +8,10 @@ import torch
 
 from privlab.data import catalogue, load, sources
 from privlab.data.catalogue import DATASETS, cache_file
-from privlab.data.checksums import PARTS
 from privlab.data.load import DataMissing
+
+#: Arrays of a data set of pictures.
+PARTS = ("train_x", "train_y", "test_x", "test_y")
 
 
 @pytest.fixture(autouse=True)

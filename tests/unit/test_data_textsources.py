@@ -95,7 +95,7 @@ def test_speeches_stand_between_blank_lines(monkeypatch, tmp_path) -> None:
 
 
 def test_bodies_of_wanted_plain_emails_alone(monkeypatch, tmp_path) -> None:
-    def email(body: str, head: str = "From: a") -> bytes:
+    def email(body: str, head: str = "Subject: b") -> bytes:
         return json.dumps({"text": f"{head}\n\n{body}"}).encode()
 
     files = {
@@ -107,8 +107,27 @@ def test_bodies_of_wanted_plain_emails_alone(monkeypatch, tmp_path) -> None:
         "package/data/file_list.json": b"[]",
     }
     brought(monkeypatch, "spam-assassin.tgz", tar(files))
-    texts, _ = records("emails", tmp_path)
-    assert texts == ["Hello, shall we meet tomorrow?", "x" * 2000]
+    arrays = TEXT_SOURCES["emails"][0].get(tmp_path, lambda done: None)
+    assert unpacked(arrays["train_x"]) == ("Hello, shall we meet tomorrow?", "x" * 2000)
+    assert arrays["train_u"].tolist() == [0, 0], "mail that does not say who sent it is one user's"
+
+
+def test_every_fifth_senders_emails_are_for_tests_and_none_of_theirs_is_trained_on(monkeypatch, tmp_path) -> None:
+    senders = ["a@x", "b@x", "A@X", "c@x", "d@x", "e@x", "b@x", "e@x", "f@x"]
+    files = {
+        f"package/data/easy-ham-1/{i}.json": json.dumps(
+            {"text": f"Subject: s\nFrom: Some <{sender}>\n\nThis is the text of {i}."}
+        ).encode()
+        for i, sender in enumerate(senders)
+    }
+    files["package/data/easy-ham-1/9.json"] = files["package/data/easy-ham-1/8.json"].replace(b"f@x", b"e@x")
+    brought(monkeypatch, "spam-assassin.tgz", tar(files))
+    arrays = TEXT_SOURCES["emails"][0].get(tmp_path, lambda done: None)
+    trained = [
+        (text[-2], user) for text, user in zip(unpacked(arrays["train_x"]), arrays["train_u"].tolist(), strict=True)
+    ]
+    assert trained == [("0", 0), ("1", 1), ("2", 0), ("3", 2), ("4", 3), ("6", 1), ("8", 4)]
+    assert [text[-2] for text in unpacked(arrays["test_x"])] == ["5", "7"] and arrays["test_u"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("raw", [b"no archive", tar({"other": b"x"}), tar({})], ids=["none", "another", "empty"])
@@ -133,7 +152,8 @@ def test_what_is_fetched_is_kept_and_loaded(monkeypatch, key: str) -> None:
     with pytest.raises(DataMissing, match=f"data fetch {key}"):
         load_texts(key)
     labels = [0, 1, 1, 0, 1] if DATASETS[key].task == "classify" else None
-    arrays = textsources._arrays([f"text {i} é" for i in range(5)], labels)
+    made = [f"text {i} é" for i in range(5)]
+    arrays = textsources._by_user(made, list("abcde")) if DATASETS[key].users else textsources._arrays(made, labels)
     monkeypatch.setitem(checksums.SHA256, key, {part: digest(array) for part, array in arrays.items()})
     monkeypatch.setitem(TEXT_SOURCES, key, (Source("here", lambda folder, report: arrays),))
     fetch.fetch(key)
@@ -153,7 +173,7 @@ def test_what_is_fetched_is_kept_and_loaded(monkeypatch, key: str) -> None:
         fetch.fetch(key)
 
 
-@pytest.mark.parametrize("key", TEXT_SOURCES)
+@pytest.mark.parametrize("key", [key for key in TEXT_SOURCES if not DATASETS[key].users])
 def test_the_catalogue_counts_every_fifth_as_a_test_text(key: str) -> None:
     facts = DATASETS[key]
     train, test = split(facts.train_records + facts.test_records)

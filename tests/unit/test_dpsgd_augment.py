@@ -6,19 +6,25 @@ import pytest
 import torch
 from torch import nn
 
-from privlab.dpsgd.augment import MovedPictures, moved
+from privlab.dpsgd.augment import MovedPictures
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.noise import noise_source
 from privlab.dpsgd.selfcheck import self_check
 from privlab.dpsgd.step import PrivateStep
-from privlab.dpsgd.views import view_generator
 from privlab.privacy.plan import PrivacyPlan
 
 CPU = torch.device("cpu")
 
 
-def seen(x: torch.Tensor, count: int, seed: int = 1) -> torch.Tensor:
-    return moved(x, count, view_generator(CPU, seed))
+def seen(
+    x: torch.Tensor, count: int, seed: int | None = 1, step: int = 1, members: torch.Tensor | None = None
+) -> torch.Tensor:
+    views = MovedPictures(count, seed)
+    views.begin(step)
+    members = torch.arange(len(x)) if members is None else members
+    rows, labels = views.of(x, members, members)
+    assert torch.equal(labels, members.repeat_interleave(count))
+    return rows
 
 
 @pytest.mark.parametrize(("channels", "height", "width"), [(1, 16, 24), (3, 16, 24)])
@@ -46,7 +52,14 @@ def test_each_view_is_its_own_picture_moved_or_mirrored(channels: int, height: i
 def test_views_follow_from_the_seed_and_differ_without_one() -> None:
     x = torch.rand(50, 3, 16, 16)
     assert torch.equal(seen(x, 2), seen(x, 2)) and not torch.equal(seen(x, 2), seen(x, 2, seed=2))
-    assert view_generator(CPU, None).initial_seed() != view_generator(CPU, None).initial_seed()
+    assert not torch.equal(seen(x, 2), seen(x, 2, step=2))
+    assert not torch.equal(seen(x, 2, seed=None), seen(x, 2, seed=None))
+
+
+def test_a_record_that_leaves_moves_no_others_views() -> None:
+    x = torch.rand(50, 3, 16, 16)
+    others = torch.arange(50) != 7
+    assert torch.equal(seen(x, 2)[others.repeat_interleave(2)], seen(x[others], 2, members=torch.arange(50)[others]))
 
 
 PLAN = PrivacyPlan(records=60, batch_size=20, steps=9, noise_multiplier=1.0, max_grad_norm=0.3, delta=1e-4)
@@ -55,7 +68,7 @@ PLAN = PrivacyPlan(records=60, batch_size=20, steps=9, noise_multiplier=1.0, max
 def make(model: nn.Module, physical: int = 12, count: int = 4) -> PrivateStep:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     noise = noise_source("reproducible", "none", 1, CPU, 7)
-    return PrivateStep(model, PLAN, "hooks", optimizer, noise, physical, MovedPictures(count, view_generator(CPU, 5)))
+    return PrivateStep(model, PLAN, "hooks", optimizer, noise, physical, MovedPictures(count, 5))
 
 
 def network() -> nn.Module:

@@ -13,7 +13,6 @@ from privlab.dpsgd.chunks import ChunkSearch, out_of_memory
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.step import PrivateStep
-from privlab.dpsgd.views import view_generator
 from tests.unit.test_dpsgd_gradients import conv, make, records
 from tests.unit.test_dpsgd_step import CLIP_ONLY, CPU, PLAIN, noise
 
@@ -78,7 +77,7 @@ def test_where_memory_runs_out_halves_are_done_with_the_same_sum(method: str, wh
 def test_views_of_a_record_stay_together() -> None:
     x, y = records(12)
     x, y = x.repeat_interleave(3, 0) * torch.rand(36, 1, 1, 1), y.repeat_interleave(3)
-    views = MovedPictures(3, view_generator(CPU, 1))
+    views = MovedPictures(3, 1)
     expected = a_step("one-pass", make(conv), views=views).clipped_sum(x, y)
     model, _ = full(9)
     step = a_step("one-pass", model, views=views)
