@@ -148,7 +148,7 @@ def _check(trainer: Trainer) -> Iterator[Event]:
     found = trainer.check_mechanism()
     yield Event(
         "info",
-        f"Self-check passed: one record moves the clipped sum by at most {found.sensitivity:.3f} C, "
+        f"Self-check passed: one {trainer.plan.unit} moves the clipped sum by at most {found.sensitivity:.3f} C, "
         f"the noise is {found.noise_ratio:.3f} × σ·C.",
         vars(found),
     )
