@@ -87,6 +87,13 @@ def _steps(
 ) -> Iterator[Point | Event]:
     config, plan = trainer.config, trainer.plan
     yield _started(trainer)
+    if share := trainer.full_texts:
+        # Of the training texts it would be told outside of the guarantee.
+        yield Event(
+            "info",
+            f"{share:.0%} of the test texts have {trainer.context} tokens or more; the model reads the first {trainer.context}.",
+            {"full_texts": share, "context": trainer.context},
+        )
     if trainer.fallbacks:
         yield Event(
             "info",

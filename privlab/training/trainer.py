@@ -148,6 +148,18 @@ class Trainer:
         gradients = self._step.gradients
         return gradients.fallbacks if isinstance(gradients, OnePassGradients) else []
 
+    @property
+    def full_texts(self) -> float:
+        """Share of the test texts that fill all tokens which the model reads, so that what they may have beyond is cut off."""
+        if self._pad is None:
+            return 0.0
+        return (lengths(self._test_x, self._pad) == self._test_x.shape[1]).double().mean().item()
+
+    @property
+    def context(self) -> int:
+        """Tokens of a text that the model reads."""
+        return self._test_x.shape[1]
+
     def check_mechanism(self) -> SelfCheck:
         """Check clip and noise on test records. Raises MechanismError."""
         return self_check(self._step, self._test_x, self._test_y)
@@ -234,7 +246,7 @@ class Trainer:
             self.model,
             tokenizer(self.config.model.name),
             secrets_of(self.config),
-            context=self._x.shape[-1],
+            context=self.context,
             device=self.device,
             weights=self._released(),
         )

@@ -139,3 +139,20 @@ def test_settings_name_the_data_sets_and_models_that_the_catalogues_do() -> None
     language = tuple(key for key, facts in DATASETS.items() if facts.task == "language")
     assert set(LANGUAGE_TEXTS) == set(language)
     assert {key for key, facts in MODELS.items() if facts.trains != ("all",)} == set(PARTLY_TRAINED)
+
+
+def test_texts_that_are_cut_off_are_told_of_by_public_ones_alone() -> None:
+    def told(config: RunConfig) -> list[dict]:
+        items = []
+        for item in train(config):
+            items.append(item)
+            if isinstance(item, Point):
+                break
+        return [item.data for item in items if not isinstance(item, Point) and "full_texts" in item.data]
+
+    (messages,) = told(MESSAGES)
+    data = inputs(MESSAGES)
+    pad = tokenizer("small-gpt").pad
+    assert messages == {"full_texts": (data.test_x[:, -1] != pad).double().mean().item(), "context": 128}
+    assert 0 < messages["full_texts"] < 1
+    assert told(RunConfig.from_dict({**SPAM.to_dict(), "data": {"dataset": "digits"}, "model": {"name": "mlp"}})) == []
