@@ -26,6 +26,7 @@ ROOMS = (
     "dpsgd",
     "training",
     "runs",
+    "analysis",
     "charts",
     "reports",
     "ui",
