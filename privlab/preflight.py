@@ -246,6 +246,7 @@ def _owner_problems(config: RunConfig) -> list[Problem]:
         ),
         f"bands={privacy.bands}": (privacy.bands > 1, "only independent noise is made in shares"),
         "protection=rounded": (privacy.protection == "rounded", "rounded shares do not add up to rounded noise"),
+        "sampling=shuffled": (privacy.sampling == "shuffled", "each owner draws its own part of a batch by coin flips"),
     }
     found = [
         Problem("encryption.owners", f"owners={n} with {what}: {why}; choose one owner, or change the other setting.")

@@ -94,6 +94,39 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return found
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Mean of one side minus mean of the other.
+
+    Attributes:
+        effect: NaN where a side is empty.
+        low, high: confidence interval by Student's t; NaN, like ``p``, where a side has one value or all are the very same.
+        p: two-sided p-value of no difference.
+        spread: standard deviation of the pairs' differences, or the root mean square of the sides' deviations.
+        test: ``paired t``, ``Welch t`` or empty.
+    """
+
+    effect: float
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    spread: float = math.nan
+    test: str = ""
+
+
+def difference(
+    x: Sequence[tuple[int | None, float]], y: Sequence[tuple[int | None, float]], alpha: float = 0.05
+) -> Difference:
+    """What two sides of (seed, value) differ by: paired where both have the same seeds, each once and two at least; else Welch's."""
+    if not (x and y):
+        return Difference(math.nan)
+    pairs = _pairs(x, y)
+    if pairs is not None:
+        return _paired(pairs, alpha)
+    one, other = _numbers(x), _numbers(y)
+    return Difference(float(one.mean() - other.mean())) if min(len(x), len(y)) < 2 else _welch(one, other, alpha)
+
+
 def compare(
     a: Group,
     b: Group,
@@ -135,32 +168,31 @@ def compare(
     x, y = _values(a, metric, at), _values(b, metric, at)
     if reason := _too_few(a, b, x, y, at):
         return Verdict("cannot say", metric, at, n_a=len(x), n_b=len(y), why=reason)
-    pairs = _pairs(x, y)
-    found = _paired(pairs, alpha) if pairs is not None else _welch(_numbers(x), _numbers(y), alpha)
-    margin = (0.005 if told.unit == "share" else 0.01 * abs(float(_numbers(y).mean()))) if margin is None else margin
-    effect, half, p, spread = found.effect, found.half, found.p, found.spread
-    used_x, used_y = (pairs[:, 0], pairs[:, 1]) if pairs is not None else (_numbers(x), _numbers(y))
+    found = difference(x, y, alpha)
+    means = float(_numbers(x).mean()), float(_numbers(y).mean())
+    margin = (0.005 if told.unit == "share" else 0.01 * abs(means[1])) if margin is None else margin
     verdict = Verdict(
         "undecided",
         metric,
         at,
-        effect,
-        effect - half,
-        effect + half,
-        p=p,
-        p_corrected=p,
+        found.effect,
+        found.low,
+        found.high,
+        p=found.p,
+        p_corrected=found.p,
         test=found.test,
-        n_a=len(used_x),
-        n_b=len(used_y),
+        n_a=len(x),
+        n_b=len(y),
     )
-    test_half = _test_half(a, b, at, metric, float(used_x.mean()), float(used_y.mean()), alpha)
+    test_half = _test_half(a, b, at, metric, *means, alpha)
     if math.isfinite(test_half):
-        both = math.hypot(half, test_half)
-        verdict = replace(verdict, low_with_test=effect - both, high_with_test=effect + both)
+        both = math.hypot(found.high - found.effect, test_half)
+        verdict = replace(verdict, low_with_test=found.effect - both, high_with_test=found.effect + both)
     verdict = _judged(verdict, told, alpha, margin)
     if verdict.word == "undecided":
-        needed = seeds_needed(max(abs(effect), margin), spread, paired=pairs is not None, alpha=alpha, power=power)
-        have = min(len(used_x), len(used_y))
+        paired = found.test == "paired t"
+        needed = seeds_needed(max(abs(found.effect), margin), found.spread, paired=paired, alpha=alpha, power=power)
+        have = min(len(x), len(y))
         verdict = replace(verdict, more_seeds=None if needed is None else max(1, needed - have))
     else:
         verdict = replace(verdict, more_seeds=0)
@@ -234,36 +266,28 @@ def seeds_needed(
 # How the numbers come about --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Found:
-    effect: float
-    half: float
-    p: float
-    spread: float
-    test: str
+def _paired(pairs: np.ndarray, alpha: float) -> Difference:
+    apart = pairs[:, 0] - pairs[:, 1]
+    n, spread = len(apart), float(apart.std(ddof=1))
+    return _student(float(apart.mean()), spread / math.sqrt(n), n - 1, spread, "paired t", alpha)
 
 
-def _paired(pairs: np.ndarray, alpha: float) -> _Found:
-    differences = pairs[:, 0] - pairs[:, 1]
-    n, mean, sd = len(differences), float(differences.mean()), float(differences.std(ddof=1))
-    if sd <= 1e-12:
-        return _Found(mean, math.nan, math.nan, 0.0, "paired t")
-    error = sd / math.sqrt(n)
-    p = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
-    return _Found(mean, float(stats.t.ppf(1 - alpha / 2, n - 1)) * error, p, sd, "paired t")
-
-
-def _welch(x: np.ndarray, y: np.ndarray, alpha: float) -> _Found:
+def _welch(x: np.ndarray, y: np.ndarray, alpha: float) -> Difference:
     """Welch 1947, Biometrika 34: no equal variances assumed."""
-    mean = float(x.mean() - y.mean())
-    a, b = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
-    spread = math.sqrt((float(x.var(ddof=1)) + float(y.var(ddof=1))) / 2)
-    if a + b <= 1e-24:
-        return _Found(mean, math.nan, math.nan, 0.0, "Welch t")
-    freedom = (a + b) ** 2 / (a * a / (len(x) - 1) + b * b / (len(y) - 1))
-    error = math.sqrt(a + b)
-    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
-    return _Found(mean, float(stats.t.ppf(1 - alpha / 2, freedom)) * error, p, spread, "Welch t")
+    variances = float(x.var(ddof=1)), float(y.var(ddof=1))
+    a, b = variances[0] / len(x), variances[1] / len(y)
+    freedom = (a + b) ** 2 / (a * a / (len(x) - 1) + b * b / (len(y) - 1)) if a + b > 0 else 1.0
+    spread = math.sqrt(sum(variances) / 2)
+    return _student(float(x.mean() - y.mean()), math.sqrt(a + b), freedom, spread, "Welch t", alpha)
+
+
+def _student(effect: float, error: float, freedom: float, spread: float, test: str, alpha: float) -> Difference:
+    if error <= 1e-12:
+        # Repeats that agree to the last digit are one repeat.
+        return Difference(effect, spread=0.0, test=test)
+    half = float(stats.t.ppf(1 - alpha / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(effect) / error, freedom))
+    return Difference(effect, effect - half, effect + half, p, spread, test)
 
 
 def _common(a: Group, b: Group) -> float | None:
@@ -298,7 +322,7 @@ def _values(group: Group, metric: str, at: float) -> list[tuple[int | None, floa
     return [(seed, value) for seed, value in found if math.isfinite(value)]
 
 
-def _numbers(values: list[tuple[int | None, float]]) -> np.ndarray:
+def _numbers(values: Sequence[tuple[int | None, float]]) -> np.ndarray:
     return np.array([value for _, value in values])
 
 
@@ -314,7 +338,7 @@ def _too_few(a: Group, b: Group, x: list, y: list, at: float) -> tuple[str, ...]
     return tuple(short)
 
 
-def _pairs(x: list, y: list) -> np.ndarray | None:
+def _pairs(x: Sequence, y: Sequence) -> np.ndarray | None:
     """Values of the seeds that both sides have once, shape (n, 2); None where fewer than two are, or a side would lose runs."""
     for side in (x, y):
         if None in (counted := Counter(seed for seed, _ in side)) or max(counted.values()) > 1:

@@ -22,6 +22,18 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon", "star")
 
 
+#: Where a result is from: its symbol, and the word for it. Filled is trained here, open is somebody else's.
+PROVENANCE: dict[str, tuple[str, str]] = {
+    "real": ("circle", "trained here"),
+    "imported": ("square-open", "imported"),
+    "reference": ("star-open", "published"),
+}
+#: Scale for values without a middle: even to colour-blind eyes, and its ends are told apart in print.
+SCALE = "Cividis"
+#: The same for thin lines, whose ends must stand out from a white and from a dark page.
+LINE_SCALE = ((0.0, "#3595D1"), (1.0, "#D55E00"))
+
+
 def style(place: int) -> Style:
     """The look of the run at ``place`` (0 for the first) among all runs ever launched here.
 

@@ -102,6 +102,8 @@ def refuse_unsound(plan: PrivacyPlan) -> None:
     """Refuse plans for which there is no sound step. Raises MechanismError."""
     if (plan.clipping == "adaptive") != (plan.adaptive is not None):
         raise MechanismError(f"clipping={plan.clipping} does not go with adaptive={plan.adaptive}.")
+    if plan.shuffled and plan.noise_multiplier:
+        raise MechanismError("Shuffled batches with noise: ε counts coin flips, and shuffling costs more.")
     if plan.adaptive and not plan.is_private:
         raise MechanismError("Adaptive clipping without noise would release its count as it is.")
     changes = plan.adaptive or not (plan.clip_schedule.is_constant and plan.noise_schedule.is_constant)

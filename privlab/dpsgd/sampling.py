@@ -1,4 +1,4 @@
-"""Poisson sampling: each record joins each batch by its own coin flip, as the accounting assumes."""
+"""Poisson sampling: each record joins each batch by its own coin flip, as the accounting assumes. Beside it, shuffled epochs."""
 
 from __future__ import annotations
 
@@ -91,6 +91,57 @@ class CyclicSampler:
     @state.setter
     def state(self, state: int) -> None:
         self._flips.state = state
+
+
+class ShuffledSampler:
+    """Batches of exactly B from one random order of all records after the other, as training without privacy usually draws them.
+
+    **No guarantee**: whether a record is in a batch depends on the batches before, which none of the accountants here counts.
+    Orders follow each other without a gap: a batch at the end of one is filled from the next, so it may hold a record twice. All
+    orders of N records are equally likely up to ties of 53-bit numbers, which N²/2⁵⁴ bounds.
+
+    Args:
+        records: N.
+        batch_size: B, 1 … N.
+        flips: the stream that orders are drawn from.
+
+    Attributes:
+        step: batches drawn so far; set it when a run goes on. In a private run the rest of the epoch is then shuffled anew.
+
+    Raises:
+        ValueError: B outside 1 … N, or N < 1.
+    """
+
+    def __init__(self, records: int, batch_size: int, flips: CipherStream):
+        _check(records, batch_size / records if records else 0.0)
+        self.records, self.batch_size, self.step, self._flips = records, batch_size, 0, flips
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def draw(self) -> np.ndarray:
+        """The next batch: indices in random order, int64 (B,)."""
+        first = self.step * self.batch_size
+        self.step += 1
+        epoch, begin = divmod(first, self.records)
+        batch = self._of(epoch)[begin : begin + self.batch_size]
+        missing = self.batch_size - len(batch)
+        return np.concatenate([batch, self._of(epoch + 1)[:missing]]) if missing else batch.copy()
+
+    def _of(self, epoch: int) -> np.ndarray:
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, np.argsort(self._flips.uniforms(self.records), kind="stable")
+        return self._order
+
+    @property
+    def state(self) -> int:
+        """Where in the random stream the order of the next batch begins, for the checkpoint of a reproducible run; ``step`` is
+        kept apart."""
+        again = self._epoch == self.step * self.batch_size // self.records
+        return self._flips.state - (self.records if again else 0)
+
+    @state.setter
+    def state(self, state: int) -> None:
+        self._flips.state = state
+        self._epoch = -1
 
 
 def _members(count: int, q: float, flips: CipherStream) -> np.ndarray:

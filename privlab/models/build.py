@@ -62,45 +62,45 @@ def _scatter_linear(facts: DatasetFacts) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(prod(scatter_shape(facts.shape)), facts.classes))
 
 
-def _mlp(facts: DatasetFacts) -> nn.Module:
+def _mlp(facts: DatasetFacts, activation: type[nn.Module] = nn.Tanh) -> nn.Module:
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(prod(facts.shape), HIDDEN_UNITS),
-        nn.Tanh(),
+        activation(),
         nn.Linear(HIDDEN_UNITS, facts.classes),
     )
 
 
-def _cnn(facts: DatasetFacts) -> nn.Module:
-    return _grey_cnn(facts) if facts.shape[0] == 1 else _colour_cnn(facts)
+def _cnn(facts: DatasetFacts, activation: type[nn.Module] = nn.Tanh) -> nn.Module:
+    return (_grey_cnn if facts.shape[0] == 1 else _colour_cnn)(facts, activation)
 
 
-def _grey_cnn(facts: DatasetFacts) -> nn.Module:
+def _grey_cnn(facts: DatasetFacts, activation: type[nn.Module]) -> nn.Module:
     """The network of Papernot et al. 2021, table 1, for 28×28 pictures."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 8, stride=2, padding=2),
-        nn.Tanh(),
+        activation(),
         nn.MaxPool2d(2, stride=1),
         nn.Conv2d(16, 32, 4, stride=2),
-        nn.Tanh(),
+        activation(),
         nn.MaxPool2d(2, stride=1),
         nn.Flatten(),
         nn.Linear(32 * 4 * 4, 32),
-        nn.Tanh(),
+        activation(),
         nn.Linear(32, facts.classes),
     )
 
 
-def _colour_cnn(facts: DatasetFacts) -> nn.Module:
+def _colour_cnn(facts: DatasetFacts, activation: type[nn.Module]) -> nn.Module:
     """The network of Papernot et al. 2021, table 2, for 32×32 colour pictures."""
     layers: list[nn.Module] = []
     inputs = facts.shape[0]
     for width in COLOUR_CNN_WIDTHS:
         layers += [
             nn.Conv2d(inputs, width, 3, padding=1),
-            nn.Tanh(),
+            activation(),
             nn.Conv2d(width, width, 3, padding=1),
-            nn.Tanh(),
+            activation(),
             nn.MaxPool2d(2),
         ]
         inputs = width
@@ -108,7 +108,7 @@ def _colour_cnn(facts: DatasetFacts) -> nn.Module:
         *layers,
         nn.Flatten(),
         nn.Linear(inputs * 4 * 4, 128),
-        nn.Tanh(),
+        activation(),
         nn.Linear(128, facts.classes),
     )
 
@@ -178,7 +178,9 @@ def _tinystories(facts: DatasetFacts) -> nn.Module:
 _BUILDERS = {
     "logistic": _logistic,
     "mlp": _mlp,
+    "mlp-relu": lambda facts: _mlp(facts, nn.ReLU),
     "cnn": _cnn,
+    "cnn-relu": lambda facts: _cnn(facts, nn.ReLU),
     "scatter-linear": _scatter_linear,
     "resnet-gn": _resnet,
     "small-bert": _small_bert,

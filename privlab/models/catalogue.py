@@ -24,6 +24,8 @@ class ModelFacts:
         task: that it does, ``classify`` or ``language``.
         trains: which parts of it can be trained, the usual one first.
         weights: the fetched weights that it starts from, or its features come from; None where it starts from a seed alone.
+        usual: the network that is usually trained in its place without privacy; None where this house builds none. BatchNorm,
+            which ResNets usually have, mixes records, so it has no place here.
     """
 
     key: str
@@ -35,6 +37,7 @@ class ModelFacts:
     task: Literal["classify", "language"] = "classify"
     trains: tuple[str, ...] = ("all",)
     weights: str | None = None
+    usual: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,27 @@ MODELS: dict[str, ModelFacts] = {
             "Two-layer network (MLP)",
             "One hidden layer of 64 tanh units. Bounded activations keep gradients short and clipping mild.",
             ("image", "table"),
+            usual="mlp-relu",
+        ),
+        ModelFacts(
+            "mlp-relu",
+            "Two-layer network, ReLU",
+            "The same with ReLU, as it is usually built without privacy; for comparing.",
+            ("image", "table"),
         ),
         ModelFacts(
             "cnn",
             "Small tanh CNN",
             "The convolutional network of Papernot et al. 2021 and Tramèr & Boneh 2021: small, with tanh activations.",
+            ("image",),
+            min_side=28,
+            usual="cnn-relu",
+        ),
+        ModelFacts(
+            "cnn-relu",
+            "Small ReLU CNN",
+            "The same network with ReLU, as it is usually built without privacy; for comparing. Unbounded activations make longer "
+            "gradients, which clipping shortens more.",
             ("image",),
             min_side=28,
         ),
@@ -108,6 +127,7 @@ MODELS: dict[str, ModelFacts] = {
             ("image",),
             features="scatter",
             min_side=28,
+            usual="cnn-relu",
         ),
         ModelFacts(
             "resnet-gn",
@@ -191,7 +211,12 @@ def misfit(model_key: str, dataset_key: str) -> str | None:
     model, data = MODELS[model_key], DATASETS[dataset_key]
     if data.kind not in model.kinds or data.task != model.task:
         wanted = " or ".join(_RECORDS[kind, model.task] for kind in model.kinds)
-        fit = [key for key, other in MODELS.items() if data.kind in other.kinds and other.task == data.task]
+        usual = {other.usual for other in MODELS.values()}
+        fit = [
+            key
+            for key, other in MODELS.items()
+            if data.kind in other.kinds and other.task == data.task and key not in usual
+        ]
         return f"{model.title} needs {wanted}, but {data.title} holds {_RECORDS[data.kind, data.task]}; choose {' or '.join(fit)}."
     if data.kind == "image" and min(data.shape[1:]) < model.min_side:
         height, width = data.shape[1:]
@@ -318,7 +343,9 @@ def _resnet(data: DatasetFacts) -> int:
 _COUNTS = {
     "logistic": lambda data: _dense(prod(data.shape), data.classes),
     "mlp": lambda data: _dense(prod(data.shape), HIDDEN_UNITS, data.classes),
+    "mlp-relu": lambda data: _dense(prod(data.shape), HIDDEN_UNITS, data.classes),
     "cnn": _cnn,
+    "cnn-relu": _cnn,
     "scatter-linear": lambda data: _dense(prod(scatter_shape(data.shape)), data.classes),
     "resnet-gn": _resnet,
     "minilm-head": lambda data: _dense(EMBEDDING_WIDTH, data.classes),

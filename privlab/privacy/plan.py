@@ -61,6 +61,7 @@ class PrivacyPlan:
         dropouts: owners that may be missing in a step; the shares of the others alone make σ.
         unit: what ``records`` counts and neighbouring data sets differ by: a ``record``, or a ``user`` with all of their records,
             who then counts as one, in N, B and C, too.
+        shuffled: whether batches come from shuffled epochs in the place of coin flips, which no accountant here counts.
     """
 
     records: int
@@ -85,6 +86,7 @@ class PrivacyPlan:
     owners: int = 1
     dropouts: int = 0
     unit: Unit = "record"
+    shuffled: bool = False
 
     @property
     def fewest_owners(self) -> int:
@@ -98,8 +100,8 @@ class PrivacyPlan:
 
     @property
     def is_private(self) -> bool:
-        """Whether a finite ε is claimed: noise on clipped gradients."""
-        return self.noise_multiplier > 0 and self.max_grad_norm is not None
+        """Whether a finite ε is claimed: noise on clipped gradients of batches by coin flips."""
+        return self.noise_multiplier > 0 and self.max_grad_norm is not None and not self.shuffled
 
     def noise_multiplier_at(self, step: int) -> float:
         """σ of ``step`` (from 1), as it is accounted."""

@@ -97,6 +97,7 @@ def make_plan(config: RunConfig, records: int, dimension: int | None = None) -> 
         owners=config.encryption.sharing_owners,
         dropouts=config.encryption.tolerated_dropouts,
         unit=config.data.unit,
+        shuffled=privacy.sampling == "shuffled",
     )
     if plan.target_epsilon is not None:
         plan = _calibrated(plan)

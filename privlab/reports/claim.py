@@ -93,6 +93,10 @@ def _void(run: Run, events: Sequence[RunEvent]) -> tuple[str, ...]:
             "No noise is added (σ = 0), so the parameters can reveal any training record. Choose a noise multiplier or a "
             "target ε."
         )
+    if plan.shuffled:
+        found.append(
+            "Batches are shuffled, which no accountant here counts. Choose coin flips (Poisson) for a guarantee."
+        )
     if run.config.privacy.randomness == "reproducible":
         found.append(
             f"Noise and batches follow from the known seed {run.config.training.seed}: who knows the seed can subtract the "
@@ -204,6 +208,9 @@ def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void
             f"the {each}s are in {plan.bands} parts, batches come from them in turn, each {each} by its own coin flip"
         )
         counted = f"Poisson sampling with {plan.bands}·q at every {plan.bands}th step"
+    if plan.shuffled:
+        sampled = f"every record once an epoch in random order, {plan.batch_size:,} at a time"
+        counted = "none: shuffled batches are not accounted for"
     checked = _newest(events, "sensitivity")
     return (
         Field("guarantee", "Guarantee", guarantee, "For what is released up to the last point."),

@@ -118,6 +118,7 @@ def at_level(config: RunConfig, epsilon: float | None) -> RunConfig:
     else:
         clipping = config.privacy.clipping
         privacy |= {"clipping": "flat" if clipping == "none" else clipping, "target_epsilon": epsilon}
+        privacy.pop("sampling", None)
     return RunConfig.from_dict(raw | {"privacy": privacy, "name": name})
 
 

@@ -15,7 +15,7 @@ from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.noise import noise_source
 from privlab.dpsgd.onepass import OnePassGradients
 from privlab.dpsgd.randomness import coins
-from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler
+from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler, ShuffledSampler
 from privlab.dpsgd.selfcheck import SelfCheck, self_check
 from privlab.dpsgd.step import PrivateStep
 from privlab.dpsgd.views import AS_THEY_ARE, ShortTexts, TextsOfUsers, Views, lengths
@@ -85,6 +85,9 @@ class Trainer:
         elif plan.bands > 1:
             flips = coins(privacy.randomness, training.seed)
             self._sampler = CyclicSampler(plan.records, plan.batch_size, plan.bands, flips)
+        elif plan.shuffled:
+            flips = coins(privacy.randomness, training.seed)
+            self._sampler = ShuffledSampler(plan.records, plan.batch_size, flips)
         else:
             flips = coins(privacy.randomness, training.seed)
             self._sampler = PoissonSampler(plan.records, plan.sample_rate, flips)

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from privlab.dpsgd.cipher import CipherStream
-from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler
+from privlab.dpsgd.sampling import CyclicSampler, PoissonSampler, ShuffledSampler
 
 N, Q, DRAWS = 60, 0.13, 40_000
 #: Two-sided normal limit of a single test with error 10⁻⁶.
@@ -224,3 +224,37 @@ def test_impossible_turns_are_refused(arguments: tuple[int, int, int], message: 
 def test_all_of_a_group_joins_where_the_rate_is_1() -> None:
     sampler = CyclicSampler(10, 2, 5, CipherStream(0))
     assert [sampler.draw().tolist() for _ in range(3)] == [[0, 5], [1, 6], [2, 7]]
+
+
+# Shuffled epochs, without a guarantee ---------------------------------------------------------------------------------------
+
+
+def test_shuffled_batches_hold_every_record_once_an_epoch():
+    sampler = ShuffledSampler(10, 4, CipherStream(3))
+    drawn = np.concatenate([sampler.draw() for _ in range(5)])
+    assert [sorted(drawn[:10].tolist()), sorted(drawn[10:].tolist())] == [list(range(10))] * 2
+    assert drawn[:10].tolist() != drawn[10:].tolist()
+
+
+def test_every_record_is_equally_likely_at_every_place_of_an_order():
+    sampler, count = ShuffledSampler(4, 4, CipherStream(5)), 4000
+    orders = np.stack([sampler.draw() for _ in range(count)])
+    seen = np.stack([np.bincount(orders[:, place], minlength=4) for place in range(4)])
+    # χ² of 9 degrees of freedom stays below 40 but for once in 10⁵.
+    assert ((seen - count / 4) ** 2 / (count / 4)).sum() < 40
+
+
+@pytest.mark.parametrize("done", range(7))
+def test_a_reproducible_shuffled_run_goes_on_with_the_same_batches(done):
+    whole = ShuffledSampler(10, 4, CipherStream(7))
+    for _ in range(done):
+        whole.draw()
+    again = ShuffledSampler(10, 4, CipherStream(7))
+    again.state, again.step = whole.state, whole.step
+    assert [whole.draw().tolist() for _ in range(6)] == [again.draw().tolist() for _ in range(6)]
+
+
+@pytest.mark.parametrize(("records", "batch_size"), [(0, 1), (10, 0), (10, 11)])
+def test_shuffled_batches_fit_into_an_epoch(records, batch_size):
+    with pytest.raises(ValueError, match="must be"):
+        ShuffledSampler(records, batch_size, CipherStream(0))

@@ -38,6 +38,16 @@ def test_presets_round_trip_and_pass_the_gate(key: str) -> None:
         ),
         ({"privacy": {}}, "privacy.noise_multiplier", ["neither"]),
         (
+            {"privacy": {"target_epsilon": 3, "sampling": "shuffled"}},
+            "privacy.sampling",
+            ["shuffled", "choose poisson"],
+        ),
+        (
+            {"privacy": {"noise_multiplier": 0, "sampling": "shuffled"}},
+            "privacy.sampling",
+            ["clipping=flat", "choose poisson"],
+        ),
+        (
             {"privacy": {"noise_multiplier": 1, "clipping": "none"}},
             "privacy.clipping",
             ["clipping=none", "noise_multiplier=1"],

@@ -8,7 +8,7 @@ from privlab.models.catalogue import MODELS, misfit, parameters, scatter_shape
 
 
 def test_the_catalogue_names_every_model():
-    small = ("logistic", "mlp", "cnn", "scatter-linear", "resnet-gn", "small-bert", "small-gpt")
+    small = ("logistic", "mlp", "mlp-relu", "cnn", "cnn-relu", "scatter-linear", "resnet-gn", "small-bert", "small-gpt")
     assert tuple(MODELS) == (*small, "minilm-head", "minilm", "tinystories")
     assert all(facts.about and facts.title for facts in MODELS.values())
 
@@ -50,6 +50,8 @@ def test_unknown_names_are_refused():
         # Papernot et al. 2021, tables 1 and 2.
         ("cnn", "fashion-mnist", 26_010),
         ("cnn", "cifar10", 550_570),
+        ("cnn-relu", "fashion-mnist", 26_010),
+        ("mlp-relu", "digits", 65 * 64 + 65 * 10),
         ("scatter-linear", "fashion-mnist", (81 * 7 * 7 + 1) * 10),
         ("scatter-linear", "cifar10", (243 * 8 * 8 + 1) * 10),
         ("minilm-head", "sms-spam", (384 + 1) * 2),

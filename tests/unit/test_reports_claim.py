@@ -162,3 +162,15 @@ def test_exports_name_everything() -> None:
     text = claim_markdown(said)
     assert text.startswith("# Privacy claim of run abc: conditional")
     assert all(f"| {field.label} | " in text for field in said.fields)
+
+
+def test_shuffled_batches_claim_nothing_and_say_so() -> None:
+    run = a_run("no-privacy", privacy__sampling="shuffled")
+    said = claim(run, [CHECKED])
+    assert (said.verdict, said.epsilon) == ("void", None)
+    assert any("shuffled" in reason for reason in said.reasons)
+    fields = {field.key: field.value for field in said.fields}
+    assert fields["guarantee"] == "none" and "once an epoch" in fields["sampler_used"]
+    assert fields["sampler_accounted"].startswith("none")
+    # Should noise ever get in beside shuffling, no ε follows from it.
+    assert not replace(run.plan, shuffled=True, noise_multiplier=1.0, max_grad_norm=1.0).is_private

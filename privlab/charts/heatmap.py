@@ -1,0 +1,89 @@
+"""A metric over two settings; cells that no run has filled stay open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from privlab.analysis.grid import Grid
+from privlab.analysis.settings import SETTINGS
+from privlab.charts.figure import base_layout, below, heading, origins
+from privlab.charts.style import COLOURS, SCALE
+from privlab.metrics import METRICS
+
+
+def heatmap_figure(found: Grid) -> go.Figure:
+    """One cell for each pair of values, with the mean in it. Open cells have an outline; their ``customdata`` is the pair to launch.
+
+    The better end of the scale is always the light one.
+    """
+    told = METRICS[found.metric]
+    percent = told.unit == "share"
+    x, y = (
+        [_said(path, value) for value in values]
+        for path, values in ((found.x, found.x_values), (found.y, found.y_values))
+    )
+    caution = f"each cell also averages over {', '.join(found.others)}" if found.others else ""
+    figure = go.Figure(
+        layout=base_layout(
+            height=max(320, 150 + 44 * len(y)),
+            showlegend=False,
+            title=below(heading(told.label, [told.release]), origins(run.provenance for run in found.runs), caution),
+            xaxis={
+                "type": "category",
+                "title": {"text": SETTINGS[found.x].label_and_unit},
+                "showgrid": False,
+                "automargin": True,
+            },
+            yaxis={
+                "type": "category",
+                "title": {"text": SETTINGS[found.y].label_and_unit},
+                "showgrid": False,
+                "automargin": True,
+            },
+        )
+    )
+    if not found.runs:
+        figure.add_annotation(
+            text="No run has both settings and this metric", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
+        )
+        return figure
+    show = np.vectorize(lambda value, n: f"{told.show(value, 1)}" if n else "", otypes=[str])
+    figure.add_heatmap(
+        x=x,
+        y=y,
+        z=found.mean,
+        text=show(found.mean, found.n),
+        texttemplate="%{text}",
+        customdata=found.n,
+        colorscale=SCALE,
+        reversescale=told.better == "down",
+        hoverongaps=False,
+        xgap=3,
+        ygap=3,
+        colorbar={"tickformat": ".3~p" if percent else "~g", "thickness": 14, "outlinewidth": 0},
+        hovertemplate=(
+            f"{SETTINGS[found.x].label}: %{{x}}<br>{SETTINGS[found.y].label}: %{{y}}<br>"
+            f"{told.label}: %{{z:{'.2%' if percent else '.4~g'}}}<br>%{{customdata}} run(s)<extra></extra>"
+        ),
+    )
+    pairs = found.open_cells
+    if pairs:
+        figure.add_scatter(
+            x=[_said(found.x, column) for column, _ in pairs],
+            y=[_said(found.y, row) for _, row in pairs],
+            mode="markers+text",
+            text=["not run"] * len(pairs) if len(x) <= 8 else None,
+            textfont={"size": 10, "color": COLOURS[7]},
+            textposition="bottom center",
+            marker={"symbol": "square-open", "size": 14, "color": COLOURS[7], "line": {"width": 1.5}},
+            customdata=pairs,
+            hovertemplate="not run yet: %{x}, %{y}<extra></extra>",
+        )
+    return figure
+
+
+def _said(path: str, value: Any) -> str:
+    return SETTINGS[path].show(value)
