@@ -1,4 +1,4 @@
-"""The same library from a shell: ``python -m privlab train | cost | runs | show | write | export | epsilon | noise | data | keys``."""
+"""The same library from a shell: ``python -m privlab train | cost | decompose | runs | show | write | export | epsilon | noise | data | keys``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from privlab import __version__
 from privlab.cli.budget import add_budget_commands
 from privlab.cli.cost import measure_cost
 from privlab.cli.data import fetch_data, list_data
+from privlab.cli.decompose import decompose_run
 from privlab.cli.inspect import KINDS, export_run, list_runs, show_run
 from privlab.cli.keys import add_key_commands
 from privlab.cli.training import train_run
@@ -21,6 +22,7 @@ from privlab.data.catalogue import DATASETS
 from privlab.data.fetch import FetchError
 from privlab.data.weights import WEIGHTS
 from privlab.encryption import SealError
+from privlab.metrics import METRICS
 from privlab.runs.store import StoreError
 
 #: Errors that a person can do something about: shown as a sentence, never as a trace.
@@ -64,6 +66,27 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--again", action="store_true", help="also where it was measured before on this machine")
     cost.add_argument("--json", action="store_true", help="one JSON object a line, for each method")
     cost.set_defaults(act=measure_cost)
+
+    apart = commands.add_parser(
+        "decompose", help="what privacy costs, step by step: five trainings from plain to private, over several seeds"
+    )
+    apart.add_argument("preset", nargs="?", metavar="PRESET", help=f"one of {', '.join(preset_names())}")
+    _add_changes(apart)
+    apart.add_argument(
+        "--config", metavar="FILE.toml", type=Path, help="settings from a file, in the place of a preset"
+    )
+    apart.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="repeats of each training (default: %(default)s)"
+    )
+    apart.add_argument(
+        "--plain-learning-rate", type=float, metavar="RATE", help="of the trainings without clipping; else the preset's"
+    )
+    apart.add_argument(
+        "--metric", choices=sorted(METRICS), default="test_accuracy", metavar="KEY", help="default: %(default)s"
+    )
+    apart.add_argument("--out", type=Path, metavar="FILE.html", help="also write the chart")
+    apart.add_argument("--json", action="store_true", help="one JSON object a line")
+    apart.set_defaults(act=decompose_run)
 
     runs = commands.add_parser("runs", help="list runs, newest first")
     runs.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -113,7 +136,11 @@ def _add_settings(command: argparse.ArgumentParser) -> argparse._MutuallyExclusi
     start = command.add_mutually_exclusive_group(required=True)
     start.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(preset_names())}")
     start.add_argument("--config", metavar="FILE.toml", type=Path, help="settings from a file")
+    _add_changes(command)
+    return start
+
+
+def _add_changes(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="change one setting: privacy.max_grad_norm=0.5"
     )
-    return start

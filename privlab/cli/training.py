@@ -15,7 +15,7 @@ from privlab.data.catalogue import availability
 from privlab.data.weights import weights_missing, weights_ready
 from privlab.preflight import preflight
 from privlab.runs.limits import threads_for
-from privlab.runs.record import Status
+from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
 
 
@@ -25,18 +25,55 @@ def train_run(given: argparse.Namespace) -> int:
     if given.resume:
         if given.set:
             raise ConfigError.at("--set", "a resumed run keeps its settings; start a new run to change them.")
-        run = store.get(given.resume)
-        checked, config = preflight(run.config), run.config
+        before = store.get(given.resume)
+        config = before.config
+        preflight(config)
     else:
-        config = settings(given)
-        checked = preflight(config)
-        here = availability(config.data.dataset)
-        if not here.ready:
-            raise ConfigError.at("data.dataset", here.message)
-        weights = checked.model.weights
-        if weights and not weights_ready(weights):
-            raise ConfigError.at("model.name", weights_missing(weights))
+        before, config = None, settings(given)
+        require_inputs(config)
     passphrase = passphrase_for(config, given.passphrase_file, confirm=not given.resume)
+    try:
+        ended = train_here(store, config, json=given.json, passphrase=passphrase, resume=before)
+    except Interrupted as interrupted:
+        print(f"\nPaused. Go on with: python -m privlab train --resume {interrupted.run_id}", file=sys.stderr)
+        return 130
+    if ended.status is Status.FAILED:
+        print(ended.error, file=sys.stderr)
+    elif not given.json:
+        print(summary(ended))
+    return 0 if ended.status is Status.FINISHED else 1
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a training, which is now paused."""
+
+    def __init__(self, run_id: str):
+        super().__init__(run_id)
+        self.run_id = run_id
+
+
+def require_inputs(config: RunConfig) -> None:
+    """Records and weights must be on this machine. Raises ConfigError for settings that do not fit, or saying how to get them."""
+    checked = preflight(config)
+    here = availability(config.data.dataset)
+    if not here.ready:
+        raise ConfigError.at("data.dataset", here.message)
+    weights = checked.model.weights
+    if weights and not weights_ready(weights):
+        raise ConfigError.at("model.name", weights_missing(weights))
+
+
+def train_here(
+    store: Store,
+    config: RunConfig,
+    *,
+    json: bool,
+    passphrase: str | None = None,
+    resume: Run | None = None,
+    group: str | None = None,
+) -> Run:
+    """One training in this process, shown as it goes; the run as it ended. Raises Interrupted on Ctrl-C."""
+    checked = preflight(config)
 
     # Only from here on is torch needed, and it takes seconds to load.
     import torch
@@ -44,23 +81,16 @@ def train_run(given: argparse.Namespace) -> int:
     from privlab.runs.worker import work
 
     torch.set_num_threads(threads_for(config))
-    if given.resume:
-        run = store.claim(run.id, foreground=True)
+    if resume:
+        run = store.claim(resume.id, foreground=True)
     else:
-        run = store.create(config, checked.plan, status=Status.STARTING)
-
-    show = Lines(checked) if given.json else Bar(checked, run)
+        run = store.create(config, checked.plan, status=Status.STARTING, group=group)
+    show = Lines(checked) if json else Bar(checked, run)
     with show:
         try:
-            ended = work(store, run.id, run.attempt, passphrase=passphrase, in_background=False, on_item=show)
+            return work(store, run.id, run.attempt, passphrase=passphrase, in_background=False, on_item=show)
         except KeyboardInterrupt:
-            print(f"\nPaused. Go on with: python -m privlab train --resume {run.id}", file=sys.stderr)
-            return 130
-    if ended.status is Status.FAILED:
-        print(ended.error, file=sys.stderr)
-    elif not given.json:
-        print(summary(ended))
-    return 0 if ended.status is Status.FINISHED else 1
+            raise Interrupted(run.id) from None
 
 
 def settings(given: argparse.Namespace) -> RunConfig:
