@@ -8,7 +8,7 @@ one change costs *in this order*: changes act on each other, and another order w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -98,19 +98,22 @@ class Breakdown:
     notes: tuple[str, ...] = field(default=())
 
 
-def decompose(config: RunConfig, *, plain_learning_rate: float | None = None) -> Decomposition:
+def decompose(config: RunConfig, learning_rates: Mapping[str, float] | None = None) -> Decomposition:
     """The trainings that ``config`` is taken apart into.
 
     All are in clear and by one owner: encryption changes no result, and owners share the same noise out.
 
     Args:
         config: a private training.
-        plain_learning_rate: of the trainings without clipping, whose gradients are longer; None keeps the private one's, which can be
-            far too large for them and then makes clipping look like a gain.
+        learning_rates: of some of the trainings, by key of :data:`STEPS`; the others keep the private one's. Without clipping gradients
+            are longer, so that its rate can be far too large there, and clipping then looks like a gain.
 
     Raises:
-        ConfigError: ``config`` is not private, or clips adaptively, which cannot be had without noise.
+        ConfigError: ``config`` is not private, or clips adaptively, which cannot be had without noise; an unknown step.
     """
+    rates = dict(learning_rates or {})
+    if unknown := [step for step in rates if step not in STEPS]:
+        raise ConfigError.at("--learning-rate", f"{unknown[0]!r} is no training; choose one of {', '.join(STEPS)}.")
     privacy = config.privacy
     if not privacy.is_private:
         raise ConfigError.at(
@@ -131,8 +134,7 @@ def decompose(config: RunConfig, *, plain_learning_rate: float | None = None) ->
     }
     open_ = {k: v for k, v in bare.items() if k not in ("clipping", "clip_schedule")}
     open_ |= {"clipping": "none", "noise_multiplier": 0.0}
-    slower = {"learning_rate": plain_learning_rate} if plain_learning_rate is not None else {}
-    poisson = raw | {"privacy": open_, "training": raw["training"] | slower}
+    poisson = raw | {"privacy": open_}
     shuffled = poisson | {"privacy": open_ | {"sampling": "shuffled"}}
     made: dict[str, dict[str, Any]] = {
         "architecture": shuffled,
@@ -140,17 +142,16 @@ def decompose(config: RunConfig, *, plain_learning_rate: float | None = None) ->
         "clipping": raw | {"privacy": bare | {"noise_multiplier": 0.0}},
         "noise": raw,
     }
-    notes = _notes(config, plain_learning_rate)
+    notes = _notes(config, rates)
     usual, lacking = _usual(config)
     if usual:
-        # Only what the other network has no use for goes.
         made = {"plain": shuffled | {"model": {"name": usual}}, **made}
     notes += lacking
-    found = {
-        step: RunConfig.from_dict(made[step] | {"name": f"{raw['name']} · {STEPS[step]}"})
-        for step in STEPS
-        if step in made
-    }
+    found = {}
+    for step in made:
+        own = {"learning_rate": rates[step]} if step in rates else {}
+        about = {"name": f"{raw['name']} · {STEPS[step]}", "training": raw["training"] | own}
+        found[step] = RunConfig.from_dict(made[step] | about)
     for each in found.values():
         preflight(each)
     return Decomposition(found, notes)
@@ -218,18 +219,16 @@ def _usual(config: RunConfig) -> tuple[str | None, tuple[str, ...]]:
     )
 
 
-def _notes(config: RunConfig, plain_learning_rate: float | None) -> tuple[str, ...]:
-    found = []
-    if plain_learning_rate is None:
+def _notes(config: RunConfig, rates: Mapping[str, float]) -> tuple[str, ...]:
+    found, own = [], config.training.learning_rate
+    if all(rate == own for rate in rates.values()):
         found.append(
-            f"All trainings have learning rate {config.training.learning_rate:g}. What suits clipped gradients can be too much without "
-            "clipping, and then clipping looks like a gain; give the plain trainings one of their own."
+            f"All trainings have learning rate {own:g}. What suits clipped gradients can be too much without clipping, and then clipping "
+            "looks like a gain; give the trainings without it rates of their own."
         )
     else:
-        found.append(
-            f"The trainings without clipping have learning rate {plain_learning_rate:g}, the others {config.training.learning_rate:g}: "
-            "the step to clipping holds that change."
-        )
+        each = ", ".join(f"{STEPS[step]} {rates.get(step, own):g}" for step in STEPS)
+        found.append(f"Learning rates: {each}. A step between two of them holds that change as well.")
     if config.privacy.bands > 1:
         found.append(
             f"The step to noise also changes the batches: with {config.privacy.bands} bands records take turns."

@@ -179,6 +179,6 @@ def _candidate(group: Group, metric: str) -> Candidate | None:
     runs = [run for run in group.runs if not math.isnan(run.epsilon) and math.isfinite(run.metric(metric))]
     if not runs:
         return None
-    measured = Group(tuple(runs))
+    measured = Group(tuple(runs)).farthest
     told = measured.summary(metric)
     return Candidate(measured, measured.epsilon, told.mean, told.low, told.high)

@@ -19,6 +19,8 @@ from privlab.preflight import preflight
 
 #: Fewer runs with a guarantee, or fewer different ε, carry no surface.
 LEAST_RUNS, LEAST_EPSILONS = 6, 3
+#: Share of the variance of left-out results that must be predicted. Of pure noise half was predicted in none of 180 made-up worlds.
+LEAST_SKILL = 0.5
 #: Of the interval that is told.
 CONFIDENCE = 0.9
 _GRID, _PATHS, _SEED = 60, 1000, 0
@@ -146,7 +148,7 @@ def plan_for(
             ),
         )
     surface = fit(private, told)
-    if surface.skill <= 0:
+    if surface.skill < LEAST_SKILL:
         return Answer(
             "cannot say",
             metric,
@@ -156,8 +158,8 @@ def plan_for(
             checked=surface.checked,
             missing=_first_design(private, proposals),
             why=(
-                "Cannot say: from the other runs, a left-out result is predicted no better than by the mean of all. More repeats or "
-                "wider steps of ε are needed.",
+                f"Cannot say: the other runs predict only {100 * max(0.0, surface.skill):.0f} % of what left-out results vary by, too little "
+                f"to tell a law from chance ({100 * LEAST_SKILL:.0f} % are needed). More repeats or wider steps of ε help.",
                 *said,
             ),
         )

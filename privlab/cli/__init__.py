@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from privlab import __version__
+from privlab.analysis.decomposition import STEPS
 from privlab.cli.budget import add_budget_commands
 from privlab.cli.cost import measure_cost
 from privlab.cli.data import fetch_data, list_data
@@ -79,8 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds", type=int, default=3, metavar="N", help="repeats of each training (default: %(default)s)"
     )
     apart.add_argument(
-        "--plain-learning-rate", type=float, metavar="RATE", help="of the trainings without clipping; else the preset's"
-    )
+        "--learning-rate", action="append", default=[], metavar="TRAINING=RATE",
+        help=f"for one training, where the preset's does not suit it: plain=0.05; trainings: {', '.join(STEPS)}",
+    )  # fmt: skip
     apart.add_argument(
         "--metric", choices=sorted(METRICS), default="test_accuracy", metavar="KEY", help="default: %(default)s"
     )

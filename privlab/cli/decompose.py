@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from privlab.analysis.decomposition import STEPS, Breakdown, Decomposition, breakdown, decompose, in_words
@@ -22,7 +23,7 @@ def decompose_run(given: argparse.Namespace) -> int:
         raise ConfigError.at("--seeds", f"seeds={given.seeds} must be at least 1.")
     if bool(given.preset) == bool(given.config):
         raise ConfigError.at("preset", "name either a preset or a file with --config.")
-    apart = decompose(settings(given), plain_learning_rate=given.plain_learning_rate)
+    apart = decompose(settings(given), _rates(given.learning_rate))
     for config in apart.configs.values():
         require_inputs(config)
     store = Store()
@@ -40,6 +41,20 @@ def decompose_run(given: argparse.Namespace) -> int:
     if given.out:
         _write(found, given.out)
     return 0
+
+
+def _rates(said: Sequence[str]) -> dict[str, float]:
+    """``plain=0.05`` and so on, each a training and its learning rate."""
+    found = {}
+    for item in said:
+        step, equals, rate = item.partition("=")
+        try:
+            found[step.strip()] = float(rate)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ConfigError.at("--learning-rate", f"{item!r} is not of the form TRAINING=RATE, as in plain=0.05.")
+    return found
 
 
 def _finished(store: Store, apart: Decomposition, seeds: int | None = None) -> list[Facts]:
