@@ -48,15 +48,18 @@ class Promise:
         delta: δ; None where it is not known.
         adjacency: neighbouring data sets, as in :class:`privlab.privacy.PrivacyPlan`.
         owners: data owners; with several, ε holds against everybody who is no owner.
+        unit: whom it is about, a ``record`` or a ``user`` with all of their records.
     """
 
     delta: float | None = None
     adjacency: str = "add-or-remove-one"
     owners: int = 1
+    unit: str = "record"
 
     def __str__(self) -> str:
         parts = [f"δ = {self.delta:g}" if self.delta is not None else "δ unknown"]
-        parts += ["one record replaced"] if self.adjacency == "replace-one" else []
+        who = "user" if self.unit == "user" else "record"
+        parts += [f"one {who} replaced"] if self.adjacency == "replace-one" else ["for users"] if who == "user" else []
         parts += [f"{self.owners} owners"] if self.owners > 1 else []
         return ", ".join(parts)
 
@@ -125,7 +128,7 @@ class Facts:
             values_of(run.config),
             run.metrics,
             spent,
-            Promise(plan.delta, plan.adjacency, plan.owners),
+            Promise(plan.delta, plan.adjacency, plan.owners, plan.unit),
             plan.noise_multiplier,
             run.status.value,
             void,

@@ -27,7 +27,7 @@ def decompose_run(given: argparse.Namespace) -> int:
     for config in apart.configs.values():
         require_inputs(config)
     store = Store()
-    done = {(apart.step_of(run), run.seed) for run in _finished(store, apart)}
+    done = {(apart.step_of(run), run.seed) for run in finished(store, apart)}
     group = new_id()
     for step, config in apart.launches(given.seeds):
         if (step, config.training.seed) in done:
@@ -36,7 +36,7 @@ def decompose_run(given: argparse.Namespace) -> int:
         if run.status is not Status.FINISHED:
             print(run.error or f"The training “{STEPS[step]}” was {run.status.value}.", file=sys.stderr)
             return 1
-    found = breakdown(apart, _finished(store, apart, given.seeds), given.metric)
+    found = breakdown(apart, finished(store, apart, given.seeds), given.metric)
     _say(found, given.json)
     if given.out:
         _write(found, given.out)
@@ -57,8 +57,8 @@ def _rates(said: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _finished(store: Store, apart: Decomposition, seeds: int | None = None) -> list[Facts]:
-    """Finished runs of the decomposition, the newest of each training and seed."""
+def finished(store: Store, apart: Decomposition, seeds: int | None = None) -> list[Facts]:
+    """Finished runs of the decomposition, the newest of each training and seed; seeds below ``seeds`` only, where it is given."""
     any_config = next(iter(apart.configs.values()))
     newest: dict[tuple[str | None, int | None], Facts] = {}
     for run in store.list(status=[Status.FINISHED], dataset=any_config.data.dataset):

@@ -209,7 +209,7 @@ def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void
         )
         counted = f"Poisson sampling with {plan.bands}·q at every {plan.bands}th step"
     if plan.shuffled:
-        sampled = f"every record once an epoch in random order, {plan.batch_size:,} at a time"
+        sampled = f"every {each} once an epoch in random order, {plan.batch_size:,} at a time"
         counted = "none: shuffled batches are not accounted for"
     checked = _newest(events, "sensitivity")
     return (

@@ -117,6 +117,7 @@ def test_epsilon_of_different_promises_and_data_is_never_compared():
     assert sorted(each.label for front in found for each in front.on) == ["a", "b", "c", "d"]
     assert len({(front.dataset, front.promise) for front in found}) == 4
     assert str(Promise(1e-4, "replace-one", 3)) == "δ = 0.0001, one record replaced, 3 owners"
+    assert Promise(1e-4, unit="user") != Promise(1e-4) and str(Promise(1e-4, unit="user")) == "δ = 0.0001, for users"
 
 
 def test_a_run_on_its_way_does_not_pull_its_group_down():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_five_trainings_are_done_once_and_told(tmp_path: Path, capsys: pytest.Ca
     assert [line["training"] for line in levels] == list(STEPS) and all(line["seeds"] == 2 for line in levels)
     costs = [line for line in said if "change" in line]
     assert [line["effect"] for line in costs] == pytest.approx(
-        [after["mean"] - before["mean"] for before, after in zip(levels, levels[1:], strict=False)]
+        [after["mean"] - before["mean"] for before, after in pairwise(levels)]
     )
     points = [line for line in said if "step" in line and "test_accuracy" in line]
     assert {point["epsilon"] is None for point in points[:8]} == {True} and points[9]["epsilon"] > 0

@@ -127,6 +127,21 @@ def test_resumed_reproducible_run_equals_an_uninterrupted_one_bit_for_bit(
     assert after[0].seconds > before[-1].seconds
 
 
+@pytest.mark.parametrize("pause_at", [8, 15])
+def test_shuffled_batches_are_full_claim_nothing_and_go_on_where_they_were(pause_at: int) -> None:
+    config = SMALL.replace(privacy__noise_multiplier=0.0, privacy__clipping="none", privacy__sampling="shuffled")
+    whole, events, whole_saved = run(config)
+    assert {point.metrics["batch_size"] for point in whole} == {100} and {point.epsilon for point in whole} == {None}
+    assert any(event.kind == "warning" and "No differential privacy" in event.message for event in events)
+    _, _, saved = run(config, control=stop_after(pause_at))
+    _, _, resumed = run(config, resume=through_bytes(saved[-1]))
+    assert_same_state(whole_saved[-1], resumed[-1])
+    _, _, poisson = run(config.replace(privacy__sampling="poisson"))
+    assert any(not torch.equal(t, poisson[-1].parameters[name]) for name, t in whole_saved[-1].parameters.items())
+    with pytest.raises(CheckpointError, match="shuffled"):
+        list(train(config.replace(privacy__sampling="poisson"), resume=saved[-1]))
+
+
 def test_run_killed_between_checkpoints_resumes_with_the_same_steps_and_epsilon() -> None:
     whole, _, whole_saved = run(SMALL)
     saved: list[Checkpoint] = []
