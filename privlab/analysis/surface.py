@@ -21,7 +21,7 @@ from privlab.metrics import Metric
 #: Settings that say which ε a run aims at; a recipe is what is left.
 AIM = frozenset({"privacy.target_epsilon", "privacy.noise_multiplier", "privacy.epsilon_limit"})
 #: More results than these would take seconds; evenly chosen ones by value stand for all.
-MOST_RESULTS = 400
+MOST_RESULTS = 250
 _SEED = 0
 
 
@@ -125,7 +125,7 @@ def fit(runs: Sequence[Facts], metric: Metric) -> Surface:
     with warnings.catch_warnings():
         # A length at its bound says that the setting does not matter, which is an answer.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = GaussianProcessRegressor(kernel, n_restarts_optimizer=1, random_state=_SEED).fit(x, y).kernel_
+        fitted = GaussianProcessRegressor(kernel, n_restarts_optimizer=len(x) < 100, random_state=_SEED).fit(x, y).kernel_
     height, noise = float(fitted.k1.k1.constant_value), float(fitted.k2.noise_level)
     lengths = np.broadcast_to(np.atleast_1d(fitted.k1.k2.length_scale), (x.shape[1],)).copy()
     covariance = _kernel(x, x, lengths, height) + noise * np.eye(len(x))
