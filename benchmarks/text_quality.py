@@ -77,7 +77,7 @@ MODELS = {
         "MiniLM with LoRA adapters",
         max_grad_norm=1.0,
         training={"batch_size": 256, "epochs": 3, "learning_rate": 0.2, "momentum": 0.9, "curve_points": 4},
-        rate=0.02,
+        rate=0.05,
         part={"trains": "lora", "lora_rank": 4},
     ),
 }
