@@ -65,14 +65,14 @@ def library_epsilon(plan: PrivacyPlan) -> float:
     }[plan.adjacency]
     extra, less = plan.slack
     phases = _distinct(plan.phases)
-    accountant = PLDAccountant(relation, _spacing(phases))
+    accountant = PLDAccountant(relation, grid_spacing(phases))
     for phase in phases:
         step = PoissonSampledDpEvent(phase.sample_rate, GaussianDpEvent(phase.noise_multiplier))
         accountant.compose(step, phase.steps)
     return float(accountant.get_epsilon(plan.delta - less)) + extra
 
 
-def _spacing(phases: Phases) -> float:
+def grid_spacing(phases: Phases) -> float:
     """Grid of the library: its default, or where it would take half a minute a thirtieth of a step's deviation."""
     if len(phases) <= _MANY:
         return FINEST
