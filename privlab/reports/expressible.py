@@ -43,6 +43,8 @@ def not_expressible(run: Run, events: Sequence[RunEvent] = ()) -> tuple[str, ...
         )
     if plan.rounded:
         found.append("protection=rounded: Opacus adds its noise in floating point.")
+    if plan.unit != "record":
+        found.append(f"unit={plan.unit}: Opacus clips each record by itself, not a user's records together.")
     if encryption.is_store:
         found.append(f"encryption.mode={encryption.mode}: Opacus keeps no parameters as ciphertext in a store.")
     if plan.owners > 1:

@@ -146,6 +146,11 @@ def test_the_same_part_of_a_transformer_trains(trains: str) -> None:
         ({"encryption__mode": "bfv"}, "encryption.mode=bfv"),
         ({"encryption__mode": "bfv", "encryption__owners": 3}, "owners=3"),
         ({"training__augmentations": 4}, "augmentations=4"),
+        (
+            {"data__dataset": "emails", "data__unit": "user", "model__name": "small-gpt", "training__epochs": 2}
+            | {"training__batch_size": 64},
+            "unit=user",
+        ),
     ],
     ids=str,
 )
