@@ -23,6 +23,10 @@ from privlab.runs.record import Run, RunEvent
 #: Version of the form of a bundle.
 SCHEMA = 1
 MANIFEST = "manifest.json"
+EVENTS = "events.json"
+#: What events of a run its claim rests on: data that they hold, and kinds.
+_EVIDENCE = ("sensitivity", "opinions", "void")
+_DECIDED = ("noise-raised", "extended", "imported")
 
 
 def bundle(run: Run, points: Sequence[Point], events: Sequence[RunEvent] = (), ledger: Ledger | None = None) -> bytes:
@@ -43,6 +47,7 @@ def bundle(run: Run, points: Sequence[Point], events: Sequence[RunEvent] = (), l
         "claim.md": claim_markdown(said).encode(),
         "points.csv": points_csv([(run, points)]).encode(),
         "accountant.json": _json(_accounted(run, events)),
+        EVENTS: json.dumps([_told(event) for event in events if _counts(event)], ensure_ascii=False).encode(),
     }
     weights = weights_path(run)
     if weights.exists():
@@ -50,8 +55,10 @@ def bundle(run: Run, points: Sequence[Point], events: Sequence[RunEvent] = (), l
     manifest = {
         "schema_version": SCHEMA,
         "privlab": __version__,
-        "run": run.id,
+        "run": run.origin or run.id,
         "step": run.step,
+        "status": run.status.value,
+        "created": run.created,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
     }
     out = io.BytesIO()
@@ -59,6 +66,15 @@ def bundle(run: Run, points: Sequence[Point], events: Sequence[RunEvent] = (), l
         for name, content in {MANIFEST: _json(manifest), **members}.items():
             archive.writestr(name, content)
     return out.getvalue()
+
+
+def _counts(event: RunEvent) -> bool:
+    """Whether a claim reads the event; others may name folders of this machine."""
+    return event.kind in _DECIDED or any(key in event.data for key in _EVIDENCE)
+
+
+def _told(event: RunEvent) -> dict:
+    return {"time": event.time, "kind": event.kind, "message": event.message, "data": event.data}
 
 
 def dimension(run: Run) -> int:

@@ -116,6 +116,11 @@ def _void(run: Run, events: Sequence[RunEvent]) -> tuple[str, ...]:
 
 def _conditions(run: Run, events: Sequence[RunEvent], ledger: Ledger | None) -> tuple[str, ...]:
     found = []
+    if run.is_imported:
+        found.append(
+            "It was trained elsewhere and imported: its files, settings and ε fit together, but nothing here saw it train. The "
+            "claim holds if whoever made its bundle tells the truth."
+        )
     if run.config.privacy.randomness == "plain":
         found.append(
             "The noise comes from PyTorch's generator, which is not cryptographic: the claim holds if nobody can work out "
@@ -220,6 +225,7 @@ def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void
             neighbours(plan.adjacency, plan.unit),
             "What an attacker must not be able to tell apart.",
         ),
+        Field("trained", "Trained", f"elsewhere, as run {run.origin}, and imported" if run.is_imported else "here"),
         Field("unit", "Unit of privacy", *_UNITS[plan.unit]),
         Field("records", f"{each.capitalize()}s N", f"{plan.records:,}{_planted(settings.data)}", "Treated as public."),
         Field("start", "Start", _start(settings.model.name), "What was known before the first step."),
@@ -232,7 +238,7 @@ def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void
         Field("max_grad_norm", "Clipping bound C", _clipping(plan)),
         Field("delta", "δ", f"{plan.delta:g}", "The chance beyond which ε may fail; far below 1/N."),
         Field("accountant", "Accountant", plan.accountant.upper()),
-        Field("versions", "Versions", ", ".join(f"{name} {number}" for name, number in versions().items())),
+        Field("versions", "Versions", _newest(events, "versions") or _installed()),
         Field("opinions", "Second opinions", _opinions(_newest(events, "opinions")), "Other accountants, same plan."),
         Field(
             "self_check",
@@ -385,6 +391,10 @@ def _augmentations(count: int) -> str:
 def _uncovered() -> str:
     private = ", ".join(metric.label.lower() for metric in METRICS.values() if metric.release is Release.PRIVATE)
     return f"{private}; timings; other runs on the same records, and choosing the best of several"
+
+
+def _installed() -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions().items())
 
 
 def versions() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -20,6 +19,7 @@ from privlab.privacy.confirm import TOLERANCE, Opinions, second_opinions
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import make_plan
 from privlab.reports.bundle import MANIFEST, SCHEMA
+from privlab.reports.pointfile import read_points, understated
 
 #: Most bytes that members may unpack to, together; a bundle holds one small network.
 MOST_BYTES = 512 * 2**20
@@ -51,8 +51,8 @@ def verify(content: bytes, *, prv_seconds: float = 30.0) -> Verified:
         prv_seconds: seconds that Opacus's accountant may take; 0 does not ask it.
     """
     try:
-        members, manifest = _opened(content)
-    except _Unreadable as error:
+        members, manifest = unpack(content)
+    except Unreadable as error:
         return Verified("", None, None, (str(error),))
     run, wrong = str(manifest.get("run", "")), _hashes(members, manifest)
     if wrong:
@@ -64,38 +64,39 @@ def verify(content: bytes, *, prv_seconds: float = 30.0) -> Verified:
         return Verified(run, None, None, (f"The bundle's contents cannot be read: {said}",))
 
 
-class _Unreadable(Exception):
-    pass
+class Unreadable(Exception):
+    """The bundle cannot be opened; the message says why, in plain words."""
 
 
-def _opened(content: bytes) -> tuple[dict[str, bytes], dict[str, Any]]:
+def unpack(content: bytes) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Members by name, and the manifest, which is not among them. Raises Unreadable: damaged, too large, odd names, or newer."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
         infos = archive.infolist()
         names = [info.filename for info in infos]
         # Nothing is ever written to disk; odd names are refused all the same, for the reader may unpack the file next.
         if odd := [name for name in names if "/" in name or "\\" in name or name in ("", ".", "..")]:
-            raise _Unreadable(f"The bundle has a member {odd[0]!r}; names with folders are refused.")
+            raise Unreadable(f"The bundle has a member {odd[0]!r}; names with folders are refused.")
         if len(set(names)) < len(names):
-            raise _Unreadable("The bundle has two members of one name.")
+            raise Unreadable("The bundle has two members of one name.")
         size = sum(info.file_size for info in infos)
         if len(infos) > _MOST_MEMBERS or size > MOST_BYTES:
-            raise _Unreadable(
+            raise Unreadable(
                 f"The bundle has {len(infos)} members of {size:,} bytes; more than {_MOST_MEMBERS} or {MOST_BYTES:,} are refused."
             )
         members = {info.filename: _read(archive, info) for info in infos}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         named = f": {error}" if str(error) else ""
-        raise _Unreadable(f"This is not an undamaged zip file{named}.") from None
+        raise Unreadable(f"This is not an undamaged zip file{named}.") from None
     try:
         manifest = json.loads(members.pop(MANIFEST))
         if not isinstance(manifest["sha256"], dict):
             raise TypeError
         newer = manifest["schema_version"] > SCHEMA
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise _Unreadable(f"The bundle has no readable {MANIFEST}.") from None
+        raise Unreadable(f"The bundle has no readable {MANIFEST}.") from None
     if newer:
-        raise _Unreadable(
+        raise Unreadable(
             f"The bundle was written by a newer PrivLab (schema_version={manifest['schema_version']}, known is {SCHEMA}). "
             "Update PrivLab to check it."
         )
@@ -107,7 +108,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         # The size in the directory may be a lie; one byte more than it shows.
         content = file.read(info.file_size + 1)
     if len(content) > info.file_size:
-        raise _Unreadable(f"{info.filename} unpacks to more than it says.")
+        raise Unreadable(f"{info.filename} unpacks to more than it says.")
     return content
 
 
@@ -148,9 +149,14 @@ def _reckoned(run: str, members: dict[str, bytes], manifest: dict[str, Any], prv
         replace(plan, steps=step, planned_steps=plan.planned_steps or plan.steps), prv_seconds=prv_seconds
     )
     wrong += opinions.flags
+    points = read_points(members["points.csv"].decode(), plan)
+    if points and points[-1].step != step:
+        wrong.append(f"The last point is of step {points[-1].step}, the bundle of step {step}.")
+    if said_too_little := understated(points, plan):
+        wrong.append(said_too_little)
     # ε of a point may come from a coarser grid, or from the whole run's slack: larger is on the safe side.
     least = opinions.rdp if plan.accountant == "rdp" else opinions.pld
-    for name, value in (("claim", claimed), ("accounting", accounted["epsilon"]), ("last point", _last(members))):
+    for name, value in (("claim", claimed), ("accounting", accounted["epsilon"])):
         if value is None or not value >= least - TOLERANCE * max(1.0, least):
             wrong.append(f"The {name} says ε={value}, and the settings cost ε={least:.6g}: the loss is understated.")
     if claimed > least * 1.02 + TOLERANCE:
@@ -175,8 +181,3 @@ def _differences(plan: PrivacyPlan, again: PrivacyPlan) -> list[str]:
         for key in other
         if not same(one.get(key), other[key])
     ]
-
-
-def _last(members: dict[str, bytes]) -> float | None:
-    rows = list(csv.DictReader(io.StringIO(members["points.csv"].decode())))
-    return float(rows[-1]["epsilon"]) if rows and rows[-1]["epsilon"] else None

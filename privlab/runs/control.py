@@ -44,6 +44,9 @@ def actions(run: Run) -> frozenset[str]:
     for ``run``."""
     if run.deleted is not None:
         return frozenset({"undelete", "clone"})
+    if run.is_imported:
+        # A bundle holds released weights at most, and none of the state that training goes on from.
+        return frozenset({"clone", "delete"})
     allowed = set(_ALLOWED[run.status]) | {"clone", "delete"}
     if not run.plan.is_private or not run.step or run.step >= (run.plan.planned_steps or run.steps):
         allowed.discard("raise_noise")
@@ -308,6 +311,11 @@ def _act(store: Store, run_id: str, action: str, act: Callable[[Run], Run]) -> R
 def _refusal(run: Run, action: str) -> str:
     if run.deleted is not None:
         return f"Run {run.id} is deleted: bring it back first."
+    if run.is_imported:
+        return (
+            f"Run {run.id} was imported and cannot be {_PAST[action]}: a bundle holds nothing that training could go on from. "
+            "Clone it to train it here."
+        )
     if run.status.is_active and run.requested:
         return f"Run {run.id} was already asked to {run.requested}; it does so after the present batch."
     if run.status.is_active:

@@ -41,7 +41,7 @@ def estimate(store: Store, preflight: Preflight) -> Estimate | None:
 def seconds_for(store: Store, preflight: Preflight) -> float | None:
     """Expected seconds of training and evaluation, None when no similar run is known.
 
-    The seconds per drawn record of the fastest of the newest five runs of the same data set, model, clipping, gradient
+    The seconds per drawn record of the fastest of the newest five runs, trained here, of the same data set, model, clipping, gradient
     method, precision and device, times the records that the plan draws: other work on the machine makes a run slower and
     nothing makes it faster, so the fastest one says best what the run itself takes, and one run on a busy machine changes nothing.
     Preparing features, queueing and pauses are not in it.
@@ -52,7 +52,7 @@ def seconds_for(store: Store, preflight: Preflight) -> float | None:
     rates = [
         run.seconds / (run.step * run.plan.batch_size)
         for run in earlier
-        if run.step > 0 and run.seconds > 0 and _method(run.config) == _method(config)
+        if run.step > 0 and run.seconds > 0 and not run.is_imported and _method(run.config) == _method(config)
     ]
     if not rates:
         return None

@@ -87,6 +87,7 @@ class Run:
         place: the ``PRIVLAB_HOME`` that holds the run's files.
         pid, process_started: the worker's process, and when that began (to tell it from a later process of that number).
         attempt: how many times a worker was started for it. A worker writes only while its own attempt is the last.
+        origin: the run's id where it was trained, if that was elsewhere and it was imported; None if it was trained here.
         foreground: trained by the process of a shell command, not by the app; closing the app leaves it alone.
     """
 
@@ -115,6 +116,12 @@ class Run:
     attempt: int = 0
     foreground: bool = False
     deleted: float | None = None
+    origin: str | None = None
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it was trained elsewhere and came here as a bundle."""
+        return self.origin is not None
 
     @property
     def needs_passphrase(self) -> bool:
@@ -136,6 +143,7 @@ class Spent:
         created: Unix time in seconds.
         state: the run's status, ``deleted``, or ``removed`` where only this is left of it.
         void: the mechanism was found not to be what the plan says, so that the plan's ε does not hold.
+        imported: trained elsewhere, which took from the same records all the same.
     """
 
     run_id: str
@@ -147,13 +155,14 @@ class Spent:
     created: float
     state: str
     void: bool = False
+    imported: bool = False
 
     @classmethod
     def of(cls, run: Run, *, void: bool = False) -> Spent:
         """What ``run`` has spent up to its last point."""
         state = run.status.value if run.deleted is None else "deleted"
         data, randomness = run.config.data.dataset, run.config.privacy.randomness
-        return cls(run.id, run.name, data, randomness, run.plan, run.step, run.created, state, void)
+        return cls(run.id, run.name, data, randomness, run.plan, run.step, run.created, state, void, run.is_imported)
 
     @property
     def is_private(self) -> bool:

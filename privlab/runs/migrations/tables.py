@@ -37,6 +37,7 @@ runs = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("foreground", sa.Boolean, nullable=False),
     sa.Column("deleted", sa.Float),
+    sa.Column("origin", sa.String(32)),
 )
 
 # WITHOUT ROWID keeps a run's points side by side on disk: reading 2,000 of them is one range scan.
@@ -81,6 +82,7 @@ spent = sa.Table(
     sa.Column("randomness", sa.String(16), nullable=False),
     sa.Column("plan", sa.Text, nullable=False),
     sa.Column("void", sa.Boolean, nullable=False),
+    sa.Column("imported", sa.Boolean, nullable=False),
     sa.Column("step", sa.Integer, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
 )

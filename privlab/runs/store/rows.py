@@ -97,4 +97,15 @@ def to_run(row: sa.Row) -> Run:
 def to_spent(row: sa.Row) -> Spent:
     """A row of the table of what purged runs spent."""
     plan = _plan(row.plan)
-    return Spent(row.run_id, row.name, row.dataset, row.randomness, plan, row.step, row.created, "removed", row.void)
+    return Spent(
+        row.run_id,
+        row.name,
+        row.dataset,
+        row.randomness,
+        plan,
+        row.step,
+        row.created,
+        "removed",
+        row.void,
+        row.imported,
+    )

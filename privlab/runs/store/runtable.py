@@ -5,19 +5,21 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import orjson
 import sqlalchemy as sa
 
 from privlab import paths
 from privlab.config import RunConfig
+from privlab.metrics import Point
 from privlab.privacy import PrivacyPlan
 from privlab.runs.migrations.tables import events, points, runs, spent
 from privlab.runs.place import place_id
-from privlab.runs.record import Run, Spent, Status
+from privlab.runs.record import Run, RunEvent, Spent, Status
 from privlab.runs.store.database import Database
-from privlab.runs.store.rows import add_event, find_run, to_run, to_spent
+from privlab.runs.store.errors import StatusConflict
+from privlab.runs.store.rows import add_event, find_run, to_columns, to_run, to_spent
 
 #: Runs whose mechanism was found not to be their plan.
 _VOID = sa.select(events.c.run_id).where(events.c.kind == "void").distinct()
@@ -74,6 +76,54 @@ class RunTable(Database):
             else:
                 query = sa.select(runs.c.id).where(runs.c.launch_key == launch_key)
                 run_id = connection.execute(query).scalar_one()
+        return self.get(run_id)
+
+    def adopt(
+        self, run: Run, measured: Sequence[Point], happened: Sequence[RunEvent], *, run_id: str | None = None
+    ) -> Run:
+        """Store a run that was trained elsewhere, whole or not at all.
+
+        Args:
+            run: as it is to be shown, with its ``origin``; id, place and process are this store's to choose.
+            measured: its points, ascending by step; the last one is the run's.
+            happened: what happened to it, oldest first; ids are given anew.
+            run_id: one of :func:`new_id`, for a caller that must know it beforehand.
+
+        Raises:
+            ValueError: no origin.
+            StatusConflict: a run of this origin is here already, or was trained here.
+        """
+        if run.origin is None:
+            raise ValueError("origin=None: a run without an origin is trained here and not adopted.")
+        run_id = run_id or new_id()
+        row = {
+            name: getattr(run, name) for name in ("name", "created", "ended", "error", "origin", "seconds", "epsilon")
+        }
+        row |= to_columns({"config": run.config, "plan": run.plan}) | {
+            "id": run_id,
+            "launch_key": f"import:{run.origin}",
+            "status": run.status.value,
+            "dataset": run.config.data.dataset,
+            "model": run.config.model.name,
+            "step": run.step,
+            "metrics": orjson.dumps(run.metrics).decode(),
+            "place": place_id(),
+            "attempt": 0,
+            "foreground": False,
+        }
+        with self._write() as connection:
+            trained_here = sa.select(runs).where(sa.or_(runs.c.id == run.origin, runs.c.origin == run.origin))
+            if (there := connection.execute(trained_here).first()) is not None:
+                known = to_run(there)
+                where = "deleted; bring it back" if known.deleted is not None else "not imported again"
+                raise StatusConflict(known, f"Run {run.origin} is here already, as {known.id}: {where}.")
+            connection.execute(self._insert(runs).values(row))
+            for point in measured:
+                values = {name: getattr(point, name) for name in ("step", "epoch", "seconds", "epsilon")}
+                text = orjson.dumps(point.metrics).decode()
+                connection.execute(sa.insert(points).values(run_id=run_id, metrics=text, **values))
+            for event in happened:
+                add_event(connection, run_id, event.kind, event.message, event.time, event.data)
         return self.get(run_id)
 
     def get(self, run_id: str) -> Run:
@@ -142,6 +192,7 @@ class RunTable(Database):
                 run = to_run(row)
                 kept = {name: getattr(row, name) for name in ("name", "dataset", "plan", "step", "created")}
                 kept |= {"run_id": run.id, "randomness": run.config.privacy.randomness, "void": run.id in void}
+                kept["imported"] = run.is_imported
                 connection.execute(self._insert(spent).values(kept).on_conflict_do_nothing(index_elements=["run_id"]))
             connection.execute(sa.delete(points).where(points.c.run_id.in_(found)))
             connection.execute(sa.delete(events).where(events.c.run_id.in_(found)))
