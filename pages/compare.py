@@ -7,6 +7,7 @@ import streamlit as st
 from privlab.ui import comparepage, sitemap, urls
 from privlab.ui.access import store
 from privlab.ui.guard import escape, guarded, show_notice
+from privlab.ui.importing import bring_in
 from privlab.ui.writingcard import write_on
 
 
@@ -22,7 +23,9 @@ def page() -> None:
         st.info(
             "There are no runs to compare yet. Launch some in the Lab: four privacy levels at once make a good start."
         )
+        bring_in()
         return sitemap.link_to_lab()
+    bring_in()
     chosen = comparepage.table(runs, [run_id for run_id in named if run_id in known])
     if not chosen:
         st.info("Tick runs in the table to lay their curves over each other.")

@@ -1,4 +1,4 @@
-"""The same library from a shell: ``python -m privlab train | cost | decompose | runs | show | write | export | epsilon | noise | data | keys``."""
+"""The same library from a shell: ``python -m privlab train | cost | decompose | runs | show | write | export | import | epsilon | noise | data | keys``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from privlab.cli.budget import add_budget_commands
 from privlab.cli.cost import measure_cost
 from privlab.cli.data import fetch_data, list_data
 from privlab.cli.decompose import decompose_run
+from privlab.cli.importing import import_run
 from privlab.cli.inspect import KINDS, export_run, list_runs, show_run
 from privlab.cli.keys import add_key_commands
 from privlab.cli.training import train_run
@@ -100,16 +101,20 @@ def _parser() -> argparse.ArgumentParser:
 
     add_write_command(commands)
 
-    export = commands.add_parser("export", help="a run's points, settings, claim, bundle or weights")
+    export = commands.add_parser("export", help="a run's points, settings, claim, report, script, bundle or weights")
     export.add_argument("run")
     export.add_argument("--what", choices=KINDS, default="csv")
     export.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: standard output (weights and bundle need a file)"
+        "--out", type=Path, metavar="FILE", help="default: standard output (what is binary needs a file)"
     )
     export.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="passphrase of a sealed run; else it is asked"
     )
     export.set_defaults(act=export_run)
+
+    bring = commands.add_parser("import", help="check a bundle and show its run here, marked as imported")
+    bring.add_argument("bundle", type=Path, metavar="BUNDLE.zip")
+    bring.set_defaults(act=import_run)
 
     check = commands.add_parser(
         "verify", help="check a bundle: hashes, plan, and ε by every accountant; needs no network"

@@ -9,11 +9,17 @@ from pathlib import Path
 from privlab.cli.output import print_record, run_record, summary
 from privlab.cli.passphrase import passphrase_for
 from privlab.config import ConfigError
-from privlab.runs.record import Run
+from privlab.metrics import Point
+from privlab.runs.record import Run, RunEvent
 from privlab.runs.store import Store
 
 #: What ``export`` writes.
-KINDS = ("csv", "json", "toml", "claim-md", "claim-json", "bundle", "weights")
+KINDS = (
+    *("csv", "parquet", "json", "toml", "claim-md", "claim-json", "bundle", "weights"),
+    *("report", "pdf", "script", "notebook"),
+)
+#: What a terminal cannot show.
+_BINARY = ("parquet", "bundle", "weights", "pdf")
 
 
 def list_runs(given: argparse.Namespace) -> int:
@@ -53,11 +59,11 @@ def show_run(given: argparse.Namespace) -> int:
 
 
 def export_run(given: argparse.Namespace) -> int:
-    """Write a run's points, settings, claim, bundle or unsealed weights to a file or to standard output."""
+    """Write a run's points, settings, claim, report, script, bundle or unsealed weights to a file or to standard output."""
 
     store = Store()
     run = store.get(given.run)
-    if given.what in ("weights", "bundle") and not given.out:
+    if given.what in _BINARY and not given.out:
         raise ConfigError.at("--out", f"{given.what} is binary; name a file with --out.")
     content = _weights(run, given.passphrase_file) if given.what == "weights" else _content(store, run, given.what)
     if not given.out:
@@ -81,11 +87,43 @@ def _content(store: Store, run: Run, what: str) -> bytes:
         return reports.points_csv([(run, points)]).encode()
     if what == "json":
         return reports.points_json([(run, points)], {run.id: events}).encode()
+    if what == "parquet":
+        return reports.points_parquet([(run, points)])
+    if what in ("script", "notebook"):
+        return _program(run, points, events, what)
+    if what in ("report", "pdf"):
+        return _report(store, run, what)
     known = ledger(store, run.config.data.dataset)
     if what == "bundle":
         return reports.bundle(run, points, events, known)
     write = {"claim-md": reports.claim_markdown, "claim-json": reports.claim_json}[what]
     return write(reports.claim(run, events, known)).encode()
+
+
+def _report(store: Store, run: Run, what: str) -> bytes:
+    from privlab.reports.pdf import PdfFailed, to_pdf
+    from privlab.ui.report import report
+
+    page = report(store, [run])
+    try:
+        return to_pdf(page) if what == "pdf" else page.encode()
+    except PdfFailed as error:
+        raise ConfigError.at("--what", str(error)) from None
+
+
+def _program(run: Run, points: list[Point], events: list[RunEvent], what: str) -> bytes:
+    """Script or notebook; a zip with the inputs beside it where no public source has the run's records."""
+    from privlab.reports.script import NotExpressible
+    from privlab.reports.scriptfile import notebook_file, script_file
+    from privlab.runs.inputfile import InputsMissing
+
+    try:
+        name, content = script_file(run, events) if what == "script" else notebook_file(run, events, points)
+    except (NotExpressible, InputsMissing) as error:
+        raise ConfigError.at("run", str(error)) from None
+    if name.endswith(".zip"):
+        print("A zip: no public source has these records, so the inputs lie beside the program.", file=sys.stderr)
+    return content
 
 
 def _weights(run: Run, passphrase_file: Path | None) -> bytes:

@@ -66,7 +66,8 @@ class Bar:
 def summary(run: Run) -> str:
     spent = "∞ (no guarantee)" if run.epsilon is None else f"{run.epsilon:.4g} at δ = {run.plan.delta:g}"
     found = f"{result}, " if (result := reached(run.metrics)) else ""
-    return f"{run.id} {run.status}: {found}ε = {spent}, {run.seconds:.1f} s"
+    imported = ", imported" if run.is_imported else ""
+    return f"{run.id} {run.status}{imported}: {found}ε = {spent}, {run.seconds:.1f} s"
 
 
 def point_record(point: Point) -> dict[str, Any]:
@@ -86,6 +87,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "id": run.id,
         "name": run.name,
         "status": run.status,
+        "origin": run.origin,
         "step": run.step,
         "steps": run.steps,
         "epsilon": run.epsilon,

@@ -3,6 +3,16 @@
 from privlab.reports.bundle import bundle
 from privlab.reports.claim import Claim, claim
 from privlab.reports.claimfiles import claim_json, claim_markdown
-from privlab.reports.exports import points_csv, points_json, settings_toml
+from privlab.reports.exports import points_csv, points_json, points_parquet, settings_toml
 
-__all__ = ["Claim", "bundle", "claim", "claim_json", "claim_markdown", "points_csv", "points_json", "settings_toml"]
+__all__ = [
+    "Claim",
+    "bundle",
+    "claim",
+    "claim_json",
+    "claim_markdown",
+    "points_csv",
+    "points_json",
+    "points_parquet",
+    "settings_toml",
+]

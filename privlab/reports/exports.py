@@ -1,4 +1,4 @@
-"""Runs as CSV, JSON and TOML."""
+"""Runs as CSV, Parquet, JSON and TOML."""
 
 from __future__ import annotations
 
@@ -39,6 +39,40 @@ def points_csv(curves: Curves) -> str:
             cells += [_finite(point.metrics.get(key)) for key in metrics]
             writer.writerow((run.id, _text(run.name), *("" if cell is None else cell for cell in cells)))
     return out.getvalue()
+
+
+def points_parquet(curves: Curves) -> bytes:
+    """The rows of :func:`points_csv` as a Parquet file: typed columns, null where a point has no value or no ε is claimed.
+
+    Names are as they are, for nothing runs a formula here. Each metric's column says its unit and release class.
+    """
+    # Heavy to load, and needed once in a while.
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    rows = [(run, point) for run, points in curves for point in points]
+    used = {key for _, point in rows for key in point.metrics}
+    columns = {
+        "run": pa.array([run.id for run, _ in rows], pa.string()),
+        "name": pa.array([run.name for run, _ in rows], pa.string()),
+        "step": pa.array([point.step for _, point in rows], pa.int64()),
+    }
+    for column in POINT_COLUMNS[1:]:
+        columns[column] = pa.array([getattr(point, column) for _, point in rows], pa.float64())
+    for key in (key for key in METRICS if key in used):
+        columns[key] = pa.array([_finite(point.metrics.get(key)) for _, point in rows], pa.float64())
+    fields = [
+        pa.field(name, values.type, metadata=_about(name) if name in METRICS else None)
+        for name, values in columns.items()
+    ]
+    out = io.BytesIO()
+    parquet.write_table(pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)), out, compression="zstd")
+    return out.getvalue()
+
+
+def _about(key: str) -> dict[str, str]:
+    metric = METRICS[key]
+    return {"label": metric.label, "unit": metric.unit, "release": metric.release.value}
 
 
 def points_json(curves: Curves, events: Mapping[str, Sequence[RunEvent]] | None = None) -> str:

@@ -12,10 +12,11 @@ from privlab.charts.live import compare_panels, settings_line
 from privlab.data.catalogue import DATASETS
 from privlab.metrics import METRICS, UTILITY, Point
 from privlab.models.catalogue import MODELS
-from privlab.reports import points_csv, points_json
+from privlab.reports import points_csv, points_json, points_parquet
 from privlab.runs.record import Run, Status
 from privlab.ui import labels, urls
 from privlab.ui.access import store
+from privlab.ui.handing import PARQUET, report_buttons
 from privlab.ui.live import live_panel
 from privlab.ui.settings import SECTIONS, SETTINGS, differing, values_of
 from privlab.ui.theme import STATUS_WORDS
@@ -183,6 +184,11 @@ def downloads(runs: Sequence[Run]) -> None:
             on_click="ignore", key="download-csv",
         )  # fmt: skip
         st.download_button(
+            "Points, Parquet", lambda: points_parquet(_curves(runs)), file_name="privlab-compare.parquet", mime=PARQUET,
+            on_click="ignore", key="download-parquet",
+        )  # fmt: skip
+        st.download_button(
             "Points and settings, JSON", lambda: everything_json(runs), file_name="privlab-compare.json",
             mime="application/json", on_click="ignore", key="download-json",
         )  # fmt: skip
+        report_buttons(runs, "privlab-compare")

@@ -12,12 +12,13 @@ import streamlit as st
 from privlab.config import ConfigError
 from privlab.data.fetch import FetchError
 from privlab.encryption import SealError
+from privlab.reports.importing import ImportRefused
 from privlab.runs.control import RunActionError
 from privlab.runs.store import StoreError
 
 _log = logging.getLogger(__name__)
 _NOTICE = "notice"
-_PLAIN = (StoreError, RunActionError, FetchError, SealError)
+_PLAIN = (StoreError, RunActionError, FetchError, SealError, ImportRefused)
 
 
 def explain(error: Exception) -> str:

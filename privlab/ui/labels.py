@@ -19,8 +19,8 @@ from privlab.ui.theme import STATUS_WORDS
 
 
 def names(runs: Sequence[Run]) -> dict[str, str]:
-    """A name for each run; runs of the same name get the beginning of their id."""
-    plain = {run.id: run.name or run.id for run in runs}
+    """A name for each run; runs of the same name get the beginning of their id, and what was imported says so."""
+    plain = {run.id: f"{run.name or run.id}{' (imported)' if run.is_imported else ''}" for run in runs}
     often = Counter(plain.values())
     return {run_id: name if often[name] == 1 else f"{name} · {run_id[:4]}" for run_id, name in plain.items()}
 
@@ -88,7 +88,7 @@ def state(run: Run) -> str:
     """Status in words, with what was asked for and not yet done."""
     if run.deleted is not None:
         return "deleted"
-    words = STATUS_WORDS[run.status]
+    words = f"{STATUS_WORDS[run.status]}{', imported' if run.is_imported else ''}"
     if run.requested and run.status.is_active:
         words += f", will {run.requested} after this batch"
     return words

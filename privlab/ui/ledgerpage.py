@@ -150,6 +150,8 @@ def _settings(each: Spent) -> str:
         parts.append("known seed")
     if each.void:
         parts.append("claim void")
+    if each.imported:
+        parts.append("imported: trained elsewhere")
     return ", ".join(parts)
 
 

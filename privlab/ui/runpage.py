@@ -13,7 +13,7 @@ from privlab.charts.live import TILES, run_panels
 from privlab.data.catalogue import DATASETS
 from privlab.metrics import METRICS, PHASES
 from privlab.privacy.pair import neighbours
-from privlab.reports import bundle, claim_json, claim_markdown, points_csv, points_json, settings_toml
+from privlab.reports import bundle, claim_json, claim_markdown, points_csv, points_json, points_parquet, settings_toml
 from privlab.runs.files import weights_path
 from privlab.runs.ledger import ledger
 from privlab.runs.record import Run
@@ -21,6 +21,7 @@ from privlab.ui import claimcard, labels, sitemap
 from privlab.ui.access import store
 from privlab.ui.controls import controls
 from privlab.ui.guard import escape, guarded
+from privlab.ui.handing import PARQUET, hand_on
 from privlab.ui.live import live_panel
 from privlab.ui.settings import SECTIONS, SETTINGS, values_of
 
@@ -63,9 +64,12 @@ def header(run: Run) -> None:
     title, buttons = st.columns([1, 1], vertical_alignment="center")
     with title:
         st.title(escape(run.name or f"Run {run.id}"), anchor=False)
-        st.markdown(f"{labels.state(run)} · run `{run.id}` · launched {labels.clock(run.created)}")
+        came = "imported" if run.is_imported else "launched"
+        st.markdown(f"{labels.state(run)} · run `{run.id}` · {came} {labels.clock(run.created)}")
         if (why := labels.reason(run)) and not run.error:
             st.caption(escape(why))
+        if run.is_imported:
+            st.caption(f"Trained elsewhere, as run `{run.origin}`; everything here is what its bundle says.")
     with buttons:
         controls(run)
     if run.error:
@@ -190,6 +194,8 @@ def events(run: Run) -> None:
 
 def exports(run: Run) -> None:
     """Files of this run to keep."""
+    st.subheader("Hand it on", anchor=False)
+    hand_on(run)
     st.subheader("Downloads", anchor=False)
 
     def curve() -> list[tuple[Run, Any]]:
@@ -199,6 +205,7 @@ def exports(run: Run) -> None:
     with st.container(horizontal=True, gap="small", key="downloads"):
         for label, name, mime, make in (
             ("Points, CSV", f"{base}.csv", "text/csv", lambda: points_csv(curve())),
+            ("Points, Parquet", f"{base}.parquet", PARQUET, lambda: points_parquet(curve())),
             (
                 "Points, JSON",
                 f"{base}.json",

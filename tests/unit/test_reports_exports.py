@@ -7,12 +7,13 @@ import io
 import json
 import math
 
+import pyarrow.parquet as parquet
 import pytest
 
 from privlab.config import RunConfig, load_preset
 from privlab.metrics import METRICS, Point
 from privlab.preflight import preflight
-from privlab.reports import points_csv, points_json, settings_toml
+from privlab.reports import points_csv, points_json, points_parquet, settings_toml
 from privlab.runs.record import Run, Status
 
 
@@ -55,6 +56,16 @@ def test_csv_of_several_runs_holds_all_points() -> None:
 def test_a_name_never_becomes_a_formula(name: str) -> None:
     (row,) = csv.DictReader(io.StringIO(points_csv([(a_run(name=name), POINTS[:1])])))
     assert row["name"] == f"'{name}"
+
+
+def test_parquet_holds_the_same_rows_with_types_and_release_classes() -> None:
+    table = parquet.read_table(io.BytesIO(points_parquet([(a_run(name="=1+1"), POINTS)])))
+    assert table.column_names[:6] == ["run", "name", "step", "epoch", "seconds", "epsilon"]
+    rows = table.to_pylist()
+    assert rows[0]["name"] == "=1+1" and rows[0]["epoch"] == 0.1 + 0.2 and rows[0]["test_accuracy"] == 1 / 7
+    assert rows[0]["snr"] is None and rows[1]["epsilon"] is None and rows[0]["grad_norm_p50"] is None
+    assert table.schema.field("grad_norm_p50").metadata[b"release"] == b"private diagnostic"
+    assert parquet.read_table(io.BytesIO(points_parquet([(a_run(), [])]))).num_rows == 0
 
 
 def test_json_is_strict_and_says_what_is_private() -> None:
