@@ -33,6 +33,10 @@ _EXPLANATIONS = {
 }
 
 
+#: What a report that is handed on may show: private diagnostics and timings are covered by no guarantee.
+SHARED = frozenset({Release.RELEASED, Release.MODEL, Release.TEST_DATA})
+
+
 @dataclass(frozen=True)
 class Metric:
     """Declaration of one measured number.

@@ -12,10 +12,7 @@ from privlab.charts.decimate import decimate
 from privlab.charts.figure import base_layout, heading, x_axis
 from privlab.charts.live import Panel
 from privlab.charts.style import styles
-from privlab.metrics import METRICS, Release
-
-#: What a report that is handed on may show: private diagnostics and timings are covered by no guarantee.
-SHARED = frozenset({Release.RELEASED, Release.MODEL, Release.TEST_DATA})
+from privlab.metrics import METRICS, SHARED
 
 
 def shared_part(panel: Panel) -> Panel | None:

@@ -16,6 +16,7 @@ from privlab.cli.decompose import decompose_run
 from privlab.cli.importing import import_run
 from privlab.cli.inspect import KINDS, export_run, list_runs, show_run
 from privlab.cli.keys import add_key_commands
+from privlab.cli.tracking import export_mlflow
 from privlab.cli.training import train_run
 from privlab.cli.verify import verify_bundle
 from privlab.cli.write import add_write_command
@@ -115,6 +116,13 @@ def _parser() -> argparse.ArgumentParser:
     bring = commands.add_parser("import", help="check a bundle and show its run here, marked as imported")
     bring.add_argument("bundle", type=Path, metavar="BUNDLE.zip")
     bring.set_defaults(act=import_run)
+
+    track = commands.add_parser("export-mlflow", help="send runs to the MLflow server of MLFLOW_TRACKING_URI")
+    track.add_argument("run", nargs="+")
+    track.add_argument(
+        "--private", action="store_true", help="also private diagnostics and timings, which no guarantee covers"
+    )
+    track.set_defaults(act=export_mlflow)
 
     check = commands.add_parser(
         "verify", help="check a bundle: hashes, plan, and ε by every accountant; needs no network"

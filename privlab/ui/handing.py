@@ -16,6 +16,7 @@ from privlab.ui import labels
 from privlab.ui.access import store
 from privlab.ui.guard import escape
 from privlab.ui.report import report
+from privlab.ui.tracking import send_button
 
 #: Media type of Parquet files.
 PARQUET = "application/vnd.apache.parquet"
@@ -29,6 +30,7 @@ def hand_on(run: Run) -> None:
         reasons = _reasons(run)
         if not reasons:
             _program_buttons(run)
+        send_button(run)
     if reasons:
         st.caption(escape(f"No script of its own with plain Opacus: {' '.join(reasons)}"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from playwright.sync_api import Browser, expect
 from privlab.config import load_preset
 from privlab.metrics import Point
 from privlab.preflight import preflight
+from privlab.privacy import epsilon_curve
+from privlab.reports import bundle
 from privlab.reports.pdf import to_pdf
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
@@ -60,6 +63,32 @@ def test_it_becomes_a_pdf(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRIVLAB_CHROMIUM", find())
     printed = to_pdf(page)
     assert printed.startswith(b"%PDF") and len(printed) > 20_000
+
+
+def test_a_bundle_from_elsewhere_is_taken_in(lab: Lab, visitor: Visitor, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PRIVLAB_HOME", str(tmp_path))
+    there = Store()
+    run = finished(there, name="from elsewhere")
+    points = there.points(run.id)
+    spent = epsilon_curve(run.plan, [point.step for point in points]).tolist()
+    honest = [replace(point, epsilon=epsilon) for point, epsilon in zip(points, spent, strict=True)]
+    good, bad = tmp_path / "good.zip", tmp_path / "bad.zip"
+    good.write_bytes(bundle(replace(run, epsilon=spent[-1]), honest))
+    bad.write_bytes(good.read_bytes()[:-30])
+    there.close()
+    tab = visitor.open(f"{lab.url}/compare")
+    for file, said in ((bad, "not an undamaged zip file"), (good, f"trained elsewhere as {run.id}")):
+        if not tab.get_by_role("button", name="Check and import").is_visible():
+            tab.get_by_role("button", name="Import a run").click()
+        tab.locator("input[type=file]").set_input_files(file)
+        visitor.settle()
+        tab.get_by_role("button", name="Check and import").click()
+        visitor.settle()
+        expect(tab.get_by_text(said).first).to_be_visible()
+    with lab.store() as store:
+        (here,) = (each for each in store.list() if each.origin == run.id)
+    tab = visitor.open(f"{lab.url}/run?run={here.id}")
+    expect(tab.get_by_text("stopped, imported")).to_be_visible()
 
 
 def test_report_and_script_come_from_the_page_of_a_run(lab: Lab, visitor: Visitor) -> None:

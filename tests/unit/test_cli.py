@@ -111,6 +111,30 @@ def _refused_bundles(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert "Verified" not in said.out
 
 
+def test_a_run_is_handed_on_and_taken_in_elsewhere(
+    trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for what, inside in (("report", b"Privacy claim"), ("script", b"GradSampleModule"), ("notebook", b"nbformat")):
+        file = tmp_path / what
+        assert main(["export", trained, "--what", what, "--out", str(file)]) == 0
+        assert inside in file.read_bytes()
+    assert main(["export", trained, "--what", "parquet"]) == 1
+    assert "parquet is binary" in capsys.readouterr().err
+    bundle = tmp_path / "bundle.zip"
+    assert main(["export", trained, "--what", "bundle", "--out", str(bundle)]) == 0
+    assert main(["import", str(bundle)]) == 1
+    assert f"Run {trained} is here already" in capsys.readouterr().err
+    monkeypatch.setenv("PRIVLAB_HOME", str(tmp_path / "elsewhere"))
+    assert main(["import", str(bundle)]) == 0
+    said = capsys.readouterr().out
+    assert f"trained elsewhere as {trained}" in said and "Claim: conditional." in said
+    assert main(["runs", "--json"]) == 0
+    (run,) = lines(capsys.readouterr().out)
+    assert run["origin"] == trained
+    assert main(["import", str(tmp_path / "none.zip")]) == 1
+    assert "none.zip cannot be read" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
