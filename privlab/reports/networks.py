@@ -38,29 +38,29 @@ def _minilm_head(facts: DatasetFacts) -> str:
     return f"def network():\n    return nn.Linear({EMBEDDING_WIDTH}, {facts.classes})\n"
 
 
-def _mlp(facts: DatasetFacts) -> str:
+def _mlp(facts: DatasetFacts, activation: str = "nn.Tanh()") -> str:
     return _sequential(
         "nn.Flatten()",
         f"nn.Linear({prod(facts.shape)}, {HIDDEN_UNITS})",
-        "nn.Tanh()",
+        activation,
         f"nn.Linear({HIDDEN_UNITS}, {facts.classes})",
     )
 
 
-def _cnn(facts: DatasetFacts) -> str:
+def _cnn(facts: DatasetFacts, activation: str = "nn.Tanh()") -> str:
     if facts.shape[0] == 1:
         return _sequential(
-            *("nn.Conv2d(1, 16, 8, stride=2, padding=2)", "nn.Tanh()", "nn.MaxPool2d(2, stride=1)"),
-            *("nn.Conv2d(16, 32, 4, stride=2)", "nn.Tanh()", "nn.MaxPool2d(2, stride=1)"),
-            *("nn.Flatten()", "nn.Linear(512, 32)", "nn.Tanh()", f"nn.Linear(32, {facts.classes})"),
+            *("nn.Conv2d(1, 16, 8, stride=2, padding=2)", activation, "nn.MaxPool2d(2, stride=1)"),
+            *("nn.Conv2d(16, 32, 4, stride=2)", activation, "nn.MaxPool2d(2, stride=1)"),
+            *("nn.Flatten()", "nn.Linear(512, 32)", activation, f"nn.Linear(32, {facts.classes})"),
         )
     layers: list[str] = []
     for inputs, width in pairwise((facts.shape[0], *COLOUR_CNN_WIDTHS)):
-        layers += [f"nn.Conv2d({inputs}, {width}, 3, padding=1)", "nn.Tanh()"]
-        layers += [f"nn.Conv2d({width}, {width}, 3, padding=1)", "nn.Tanh()", "nn.MaxPool2d(2)"]
+        layers += [f"nn.Conv2d({inputs}, {width}, 3, padding=1)", activation]
+        layers += [f"nn.Conv2d({width}, {width}, 3, padding=1)", activation, "nn.MaxPool2d(2)"]
     wide = COLOUR_CNN_WIDTHS[-1] * 16
     return _sequential(
-        *layers, "nn.Flatten()", f"nn.Linear({wide}, 128)", "nn.Tanh()", f"nn.Linear(128, {facts.classes})"
+        *layers, "nn.Flatten()", f"nn.Linear({wide}, 128)", activation, f"nn.Linear(128, {facts.classes})"
     )
 
 
@@ -157,7 +157,9 @@ network = Transformer
 NETWORKS: dict[str, Callable[[DatasetFacts], str]] = {
     "logistic": _logistic,
     "mlp": _mlp,
+    "mlp-relu": lambda facts: _mlp(facts, "nn.ReLU()"),
     "cnn": _cnn,
+    "cnn-relu": lambda facts: _cnn(facts, "nn.ReLU()"),
     "scatter-linear": _scatter_linear,
     "resnet-gn": _resnet,
     "minilm-head": _minilm_head,

@@ -101,7 +101,7 @@ def sections(run: Run, events: Sequence[RunEvent], *, folder: str, marks: int = 
         Section("How the parameters move", _ABOUT_MOVES, _moves(run)),
         Section("How good the released model is", "Test records are taken to be public.", _measure(run)),
         Section("What it costs", _ABOUT_COST, _cost(run)),
-        Section("The training", _ABOUT_TRAINING, _training(run, marks)),
+        Section("The training", _ABOUT_TRAINING[run.plan.shuffled], _training(run, marks)),
         Section("The result, beside the run's", "", _result(run)),
     )
 
@@ -111,7 +111,10 @@ _ABOUT_MOVES = (
     "Opacus clips each record's gradient and adds noise to the sum; any optimiser may follow, at no privacy cost."
 )
 _ABOUT_COST = "dp-accounting composes the privacy losses of Poisson-sampled Gaussian steps, a tight upper bound."
-_ABOUT_TRAINING = "Each record joins each batch by its own coin flip, as the accounting supposes: batches vary in size and may be empty."
+_ABOUT_TRAINING = {
+    False: "Each record joins each batch by its own coin flip, as the accounting supposes: batches vary in size and may be empty.",
+    True: "Every record comes once an epoch, in random order, which no accountant here counts: nothing is claimed.",
+}
 
 
 def _clips(run: Run) -> bool:
@@ -185,7 +188,7 @@ def _settings(run: Run) -> str:
     plan, training = run.plan, run.config.training
     lines = [
         f"RECORDS = {plan.records}  # N",
-        f"BATCH_SIZE = {plan.batch_size}  # B, expected; each record joins with q = B / N",
+        f"BATCH_SIZE = {plan.batch_size}{'' if plan.shuffled else '  # B, expected; each record joins with q = B / N'}",
         f"STEPS = {run.step}",
         f"LEARNING_RATE = {training.learning_rate!r}",
         f"SEED = {training.seed}  # of the initial weights",
@@ -386,6 +389,13 @@ def epsilon(steps):
 """
 
 
+#: What a batch is, where records are drawn by coin flips and where they are shuffled.
+_BATCHES = {
+    False: "np.flatnonzero(coins.random(RECORDS) < BATCH_SIZE / RECORDS)",
+    True: "shuffled[(step - 1) * BATCH_SIZE : step * BATCH_SIZE]",
+}
+
+
 def _training(run: Run, marks: int) -> str:
     training = run.config.training
     clips, average = _clips(run), bool(training.ema_decay)
@@ -396,6 +406,10 @@ def _training(run: Run, marks: int) -> str:
         rows.append(
             f"marks, curve = set(np.linspace(1, STEPS, {min(marks, run.step)}).round().astype(int).tolist()), []"
         )
+    if run.plan.shuffled:
+        rows.append(
+            "shuffled = np.concatenate([coins.permutation(RECORDS) for _ in range(STEPS * BATCH_SIZE // RECORDS + 1)])"
+        )
     rows.append("for step in range(1, STEPS + 1):  # 7 repeat 3 to 6")
     if clips:
         rows.append("    optimizer.max_grad_norm, optimizer.noise_multiplier = C[step - 1], SIGMA[step - 1]")
@@ -403,7 +417,7 @@ def _training(run: Run, marks: int) -> str:
         spread = "(C[step - 1] * SIGMA[step - 1] / BATCH_SIZE) ** 2" if clips else "0.0"
         rows.append(f"    {'optimizer.original_optimizer' if clips else 'optimizer'}.noise_variance = {spread}")
     rows += [
-        "    batch = torch.from_numpy(np.flatnonzero(coins.random(RECORDS) < BATCH_SIZE / RECORDS))",
+        f"    batch = torch.from_numpy({_BATCHES[run.plan.shuffled]})",
         "    parts = batch.split(AT_ONCE)",
         "    for number, part in enumerate(parts, 1):",
     ]

@@ -15,6 +15,7 @@ import pytest
 import safetensors.numpy
 
 from privlab import paths
+from privlab.analysis.facts import Facts
 from privlab.config import load_preset
 from privlab.metrics import Point
 from privlab.preflight import preflight
@@ -259,3 +260,7 @@ def test_only_a_run_with_an_origin_is_adopted(store: Store) -> None:
     run = replace(import_bundle(store, made()), origin=None)
     with pytest.raises(ValueError, match="origin=None"):
         store.adopt(run, [], [])
+
+
+def test_comparing_knows_it_as_imported(store: Store) -> None:
+    assert Facts.of(import_bundle(store, made())).provenance == "imported"

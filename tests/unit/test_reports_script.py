@@ -61,7 +61,7 @@ def executed(program: bytes, folder: Path, name: str = "program.py") -> tuple[fl
     command = [sys.executable, "-I", "-c", without, str(folder / name)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    said = re.search(r"test accuracy (\S+).*\nepsilon (\S+)", done.stdout)
+    said = re.search(r"test accuracy (\S+).*\nepsilon ([\d.]+|inf)", done.stdout)
     return float(said[1]), float(said[2])
 
 
@@ -218,6 +218,16 @@ def test_without_noise_no_epsilon_is_written(preset: str) -> None:
     text = script(a_run(preset))
     assert "no privacy is claimed" in text and "dp_accounting" not in text and "RUN_EPSILON" not in text
     assert ("opacus" in packages(a_run(preset))) == (preset == "clip-only")
+
+
+def test_shuffled_epochs_are_repeated_as_such(tmp_path: Path) -> None:
+    settings = {"privacy__sampling": "shuffled", "model__name": "mlp-relu", "training__epochs": 20}
+    run = a_run("no-privacy", **settings)
+    text = script(run)
+    assert "coin flip" not in text and "no privacy is claimed" in text
+    *_, last = (item for item in train(run.config) if isinstance(item, Point))
+    accuracy, epsilon = executed(text.encode(), tmp_path)
+    assert epsilon == float("inf") and abs(accuracy - last.metrics["test_accuracy"]) < 0.04
 
 
 def test_the_file_of_inputs_holds_what_the_model_takes() -> None:
