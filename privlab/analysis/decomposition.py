@@ -105,8 +105,8 @@ def decompose(config: RunConfig, learning_rates: Mapping[str, float] | None = No
 
     Args:
         config: a private training.
-        learning_rates: of some of the trainings, by key of :data:`STEPS`; the others keep the private one's. Without clipping gradients
-            are longer, so that its rate can be far too large there, and clipping then looks like a gain.
+        learning_rates: of some of the trainings, by key of :data:`STEPS`; the others keep the private one's. Without clipping
+            gradients are longer, so that its rate can be far too large there, and clipping then looks like a gain.
 
     Raises:
         ConfigError: ``config`` is not private, or clips adaptively, which cannot be had without noise; an unknown step.
@@ -209,10 +209,11 @@ def _usual(config: RunConfig) -> tuple[str | None, tuple[str, ...]]:
     if model.usual and misfit(model.usual, data) is None:
         return model.usual, ()
     return None, (
-        f"{model.title} has no counterpart here that is usually trained without privacy, so what its architecture costs is not measured."
+        f"{model.title} has no counterpart here that is usually trained without privacy, so what its architecture costs is not "
+        "measured."
         + (
-            " For a ResNet that would be BatchNorm, whose sums over a batch are not sums over records: it needs a path of its own beside "
-            "the private step, in training/, that no private run can reach."
+            " For a ResNet that would be BatchNorm, whose sums over a batch are not sums over records: it needs a path of its own "
+            "beside the private step, in training/, that no private run can reach."
             if model.key == "resnet-gn"
             else ""
         ),
@@ -223,8 +224,8 @@ def _notes(config: RunConfig, rates: Mapping[str, float]) -> tuple[str, ...]:
     found, own = [], config.training.learning_rate
     if all(rate == own for rate in rates.values()):
         found.append(
-            f"All trainings have learning rate {own:g}. What suits clipped gradients can be too much without clipping, and then clipping "
-            "looks like a gain; give the trainings without it rates of their own."
+            f"All trainings have learning rate {own:g}. What suits clipped gradients can be too much without clipping, and then "
+            "clipping looks like a gain; give the trainings without it rates of their own."
         )
     else:
         each = ", ".join(f"{STEPS[step]} {rates.get(step, own):g}" for step in STEPS)

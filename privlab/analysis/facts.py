@@ -116,8 +116,8 @@ class Facts:
         provenance: Provenance | None = None,
         curve: Mapping[str, np.ndarray] | None = None,
     ) -> Facts:
-        """Facts of a stored run. ``void``: the run has an event of kind ``void``. ``provenance``: imported or trained here, as the
-        run says, where it is not given. Without ``curve`` only its last point counts."""
+        """Facts of a stored run. ``void``: the run has an event of kind ``void``. ``provenance``: imported or trained here, as
+        the run says, where it is not given. Without ``curve`` only its last point counts."""
         promised = run.plan.is_private and run.config.privacy.randomness != "reproducible" and not void
         spent = math.nan if run.step < 1 else math.inf
         if promised and run.epsilon is not None:

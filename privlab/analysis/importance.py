@@ -72,7 +72,8 @@ def importances(runs: Sequence[Facts], target: str = "test_accuracy") -> Importa
     Source: Breiman 2001, "Random forests", section 10, for the importance; scikit-learn for the forest.
 
     Args:
-        runs: of one data set; void ones, and those without the target, are left out. For ``epsilon`` also those without a guarantee.
+        runs: of one data set; void ones, and those without the target, are left out. For ``epsilon`` also those without a
+            guarantee.
         target: ``epsilon`` or a key of :data:`privlab.metrics.METRICS`.
 
     Raises:
@@ -117,7 +118,8 @@ def importances(runs: Sequence[Facts], target: str = "test_accuracy") -> Importa
             (),
             r2,
             len(used),
-            "The settings do not predict it: on unseen settings a guess of the mean does as well. More runs, or wider steps, may help.",
+            "The settings do not predict it: on unseen settings a guess of the mean does as well. More runs, or wider steps, may "
+            "help.",
         )
     found = [
         Importance(
@@ -199,7 +201,8 @@ def _cautions(r2: float, columns: list[np.ndarray], paths: list[str]) -> tuple[s
     for (a, one), (b, other) in combinations(enumerate(columns), 2):
         if _agreement(one, other) > _TOGETHER:
             found.append(
-                f"{SETTINGS[paths[a]].label} and {SETTINGS[paths[b]].label} moved together, so these runs cannot tell which of them it was."
+                f"{SETTINGS[paths[a]].label} and {SETTINGS[paths[b]].label} moved together, so these runs cannot tell which of "
+                "them it was."
             )
     return tuple(found)
 

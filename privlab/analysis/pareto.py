@@ -68,8 +68,8 @@ class Front:
         if self.chosen_among < 2:
             return ""
         return (
-            f"Chosen among {self.chosen_among} results by looking at them: each ε covers its own run, not the choice. See the Ledger "
-            "for what all of them cost together."
+            f"Chosen among {self.chosen_among} results by looking at them: each ε covers its own run, not the choice. See the "
+            "Ledger for what all of them cost together."
         )
 
 
@@ -110,8 +110,8 @@ def on_front(epsilon: Sequence[float], value: Sequence[float], better: str) -> n
 def fronts(groups: Iterable[Group], metric: str = "test_accuracy") -> list[Front]:
     """A front for each data set and promise, the one with the most candidates first.
 
-    Of a group, only the runs that got farthest count. Groups without a guarantee stand beside every front of their data set. Groups that did not measure the metric, or have no
-    point yet, are left out; void runs are in no group.
+    Of a group, only the runs that got farthest count. Groups without a guarantee stand beside every front of their data set.
+    Groups that did not measure the metric, or have no point yet, are left out; void runs are in no group.
 
     Raises:
         KeyError: undeclared metric.

@@ -19,7 +19,8 @@ from privlab.preflight import preflight
 
 #: Fewer runs with a guarantee, or fewer different ε, carry no surface.
 LEAST_RUNS, LEAST_EPSILONS = 6, 3
-#: Share of the variance of left-out results that must be predicted. Of pure noise half was predicted in none of 180 made-up worlds.
+#: Share of the variance of left-out results that must be predicted. Of pure noise half was predicted in none of 180 made-up
+#: worlds.
 LEAST_SKILL = 0.5
 #: Of the interval that is told.
 CONFIDENCE = 0.9
@@ -30,7 +31,8 @@ Word = Literal["predicted", "at most", "out of reach", "cannot say"]
 
 @dataclass(frozen=True)
 class Proposal:
-    """A run that would teach most. ``gain``: share of the present variance, at the ε in question, that it would remove; NaN: unknown."""
+    """A run that would teach most. ``gain``: share of the present variance, at the ε in question, that it would remove; NaN:
+    unknown."""
 
     config: RunConfig
     epsilon: float
@@ -43,14 +45,17 @@ class Answer:
     """What the runs say about a goal.
 
     Attributes:
-        word: ``predicted``: ε with its interval. ``at most``: even the smallest ε measured is enough, so the smallest is not known.
-            ``out of reach``: more likely than not, no ε up to the largest measured is enough with these settings. ``cannot say``.
+        word: ``predicted``: ε with its interval. ``at most``: even the smallest ε measured is enough, so the smallest is not
+            known. ``out of reach``: more likely than not, no ε up to the largest measured is enough with these settings.
+            ``cannot say``.
         metric, value: the goal.
-        known: the measured result with the smallest ε that meets the goal (its mean, where it was repeated); None where none does.
+        known: the measured result with the smallest ε that meets the goal (its mean, where it was repeated); None where none
+            does.
         chosen: a run of the recipe that is predicted to need least; None for ``cannot say``.
         config: its settings aimed at ``epsilon``; None where none is predicted.
         epsilon: median of the smallest ε with which the **mean over seeds** meets the goal; NaN where not predicted.
-        low, high: 90 % interval of it. ``high`` is inf where the runs do not bound it, ``low`` the smallest ε measured at least.
+        low, high: 90 % interval of it. ``high`` is inf where the runs do not bound it, ``low`` the smallest ε measured at
+            least.
         chance: that the goal is met by the mean over seeds within the ε measured.
         one_run: chance that a single run at ``epsilon`` meets it: about one half by construction; aim higher to be safe.
         safe: ε at which a single run meets it with 90 %; inf where no ε measured is.
@@ -89,9 +94,10 @@ def plan_for(
     """The smallest ε with which the metric is expected to be at least as good as ``value``.
 
     The last points of runs with a guarantee make a surface over ε and the settings that vary (:mod:`privlab.analysis.surface`).
-    Paths drawn from it cross the goal at different ε; their quantiles are the interval. What a budget of ε allows is the best that any
-    smaller ε gives as well, so a path counts from where it first meets the goal. Only recipes that were run are judged, and only
-    ε between the smallest and the largest measured: nothing is extrapolated. The same runs give the same answer.
+    Paths drawn from it cross the goal at different ε; their quantiles are the interval. What a budget of ε allows is the best
+    that any smaller ε gives as well, so a path counts from where it first meets the goal. Only recipes that were run are
+    judged, and only ε between the smallest and the largest measured: nothing is extrapolated. The same runs give the same
+    answer.
 
     Args:
         runs: finished ones or not; void ones, publications and those without the metric are left out.
@@ -158,8 +164,8 @@ def plan_for(
             checked=surface.checked,
             missing=_first_design(private, proposals),
             why=(
-                f"Cannot say: the other runs predict only {100 * max(0.0, surface.skill):.0f} % of what left-out results vary by, too little "
-                f"to tell a law from chance ({100 * LEAST_SKILL:.0f} % are needed). More repeats or wider steps of ε help.",
+                f"Cannot say: the other runs predict only {100 * max(0.0, surface.skill):.0f} % of what left-out results vary by, "
+                f"too little to tell a law from chance ({100 * LEAST_SKILL:.0f} % are needed). More repeats or wider steps of ε help.",
                 *said,
             ),
         )
@@ -310,7 +316,8 @@ def _proposed(
     span: tuple[float, float],
     count: int,
 ) -> tuple[Proposal, ...]:
-    """Greedily, the runs that lower the variance of the best recipes within ``span`` most (Krause, Singh, Guestrin 2008, JMLR 9)."""
+    """Greedily, the runs that lower the variance of the best recipes within ``span`` most (Krause, Singh, Guestrin 2008, JMLR
+    9)."""
     ranked = sorted(
         recipes, key=lambda run: (float(np.median(crossings[run.id])), -_chance(crossings[run.id]), run.id)
     )[:3]

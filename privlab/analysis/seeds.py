@@ -1,8 +1,8 @@
 """Runs that differ by chance alone: grouped, and their mean and spread along ε.
 
 A run's seed decides its initial weights. Noise and batches of a private run are fresh whatever its seed, so runs of one seed
-are repeats of one another as well. What the spread of a group covers is therefore initialisation, batches and noise: neither the
-choice of the training records nor that of the test records, which are the same for all of them.
+are repeats of one another as well. What the spread of a group covers is therefore initialisation, batches and noise: neither
+the choice of the training records nor that of the test records, which are the same for all of them.
 """
 
 from __future__ import annotations
@@ -53,13 +53,15 @@ class Group:
 
     @cached_property
     def epsilon(self) -> float:
-        """The largest ε that a run of the group spent: each keeps to it. inf where no guarantee is claimed; NaN before a point."""
+        """The largest ε that a run of the group spent: each keeps to it. inf where no guarantee is claimed; NaN before a
+        point."""
         spent = [run.epsilon for run in self.runs if not math.isnan(run.epsilon)]
         return max(spent, default=math.nan)
 
     @property
     def farthest(self) -> Group:
-        """The runs that got as far as the farthest one: a run that still trains or was stopped early is no repeat of an ended one."""
+        """The runs that got as far as the farthest one: a run that still trains or was stopped early is no repeat of an ended
+        one."""
         most = max(run.step for run in self.runs)
         return Group(tuple(run for run in self.runs if run.step == most))
 
@@ -81,7 +83,8 @@ class Summary:
         mean: NaN for none.
         sd: sample standard deviation; NaN below two values.
         standard_error: sd / √n.
-        low, high: 95 % confidence interval of the mean by Student's t; NaN below two values: one run says nothing of its spread.
+        low, high: 95 % confidence interval of the mean by Student's t; NaN below two values: one run says nothing of its
+            spread.
     """
 
     n: int
@@ -113,8 +116,8 @@ class Band:
 def groups(runs: Iterable[Facts]) -> list[Group]:
     """Runs by what decides their outcome, in the order of each group's first run. Void runs are left out.
 
-    Results read in a publication say too little to be repeats of one another: each stands alone. So does what was imported beside
-    what was trained here.
+    Results read in a publication say too little to be repeats of one another: each stands alone. So does what was imported
+    beside what was trained here.
     """
     found: dict[object, list[Facts]] = {}
     for run in runs:
@@ -126,7 +129,7 @@ def groups(runs: Iterable[Facts]) -> list[Group]:
 
 
 def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
-    """Mean of ``values`` with its interval; what is not finite is left out. Raises ValueError: ``confidence`` outside (0, 1)."""
+    """Mean of the finite ones of ``values`` with its interval. Raises ValueError: ``confidence`` outside (0, 1)."""
     _check(confidence)
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
@@ -143,8 +146,8 @@ def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
 def at_epsilon(run: Facts, metric: str, epsilon: float | Sequence[float]) -> np.ndarray:
     """The metric where the run had spent ``epsilon``, linear between its points, shape of ``epsilon``; NaN beyond them.
 
-    ``inf`` asks a run without a guarantee for its last value, and gives NaN for others. A run without a curve has its last point
-    only, and that within 0.5 % of the ε asked for: σ found for a target stays a little below it.
+    ``inf`` asks a run without a guarantee for its last value, and gives NaN for others. A run without a curve has its last
+    point only, and that within 0.5 % of the ε asked for: σ found for a target stays a little below it.
 
     Raises:
         KeyError: undeclared metric.

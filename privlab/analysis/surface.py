@@ -102,8 +102,8 @@ def recipe(run: Facts) -> tuple[tuple[str, str], ...]:
 def fit(runs: Sequence[Facts], metric: Metric) -> Surface:
     """The surface through the last points of ``runs``, which have a finite ε and the metric each.
 
-    Lengths, height and noise are chosen by the likelihood (scikit-learn). Then results are left out, all repeats of a recipe and ε at
-    once, and the deviations widened where they turn out too small.
+    Lengths, height and noise are chosen by the likelihood (scikit-learn). Then results are left out, all repeats of a recipe
+    and ε at once, and the deviations widened where they turn out too small.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -125,7 +125,9 @@ def fit(runs: Sequence[Facts], metric: Metric) -> Surface:
     with warnings.catch_warnings():
         # A length at its bound says that the setting does not matter, which is an answer.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = GaussianProcessRegressor(kernel, n_restarts_optimizer=len(x) < 100, random_state=_SEED).fit(x, y).kernel_
+        fitted = (
+            GaussianProcessRegressor(kernel, n_restarts_optimizer=len(x) < 100, random_state=_SEED).fit(x, y).kernel_
+        )
     height, noise = float(fitted.k1.k1.constant_value), float(fitted.k2.noise_level)
     lengths = np.broadcast_to(np.atleast_1d(fitted.k1.k2.length_scale), (x.shape[1],)).copy()
     covariance = _kernel(x, x, lengths, height) + noise * np.eye(len(x))

@@ -26,21 +26,22 @@ class Verdict:
     """What the runs of A and of B say about each other.
 
     Attributes:
-        word: ``a is better`` or ``b is better`` where the corrected p-value is below α; ``alike`` where the whole confidence interval
-            lies within the margin; ``undecided`` where more seeds are needed; ``cannot say`` where nothing can be reckoned.
+        word: ``a is better`` or ``b is better`` where the corrected p-value is below α; ``alike`` where the whole confidence
+            interval lies within the margin; ``undecided`` where more seeds are needed; ``cannot say`` where nothing can be
+            reckoned.
         metric: its key.
         epsilon: where A and B are compared; inf: without a guarantee.
         effect: mean of A minus mean of B in the metric's unit (0.01 is one point of accuracy); NaN for ``cannot say``.
         low, high: confidence interval of the effect over seeds, at 1 − α, not corrected for several comparisons.
-        low_with_test, high_with_test: the same with the test set's own sampling error, as if A and B had been tested on different
-            records. They were tested on the same, so it is wider than need be. Shares only, else NaN.
+        low_with_test, high_with_test: the same with the test set's own sampling error, as if A and B had been tested on
+            different records. They were tested on the same, so it is wider than need be. Shares only, else NaN.
         p: two-sided p-value; NaN for ``cannot say``.
         p_corrected: after Holm's correction for all comparisons asked at once; equal to ``p`` for one.
         comparisons: how many were asked at once.
         test: ``paired t`` over seeds that both have, or ``Welch t``.
         n_a, n_b: runs that reach ε and were used.
-        more_seeds: further seeds **for each side** that would decide at the power asked for, if effect and spread are as they look now;
-            0 where decided, None where :data:`MOST_SEEDS` would not do or where nothing can be reckoned.
+        more_seeds: further seeds **for each side** that would decide at the power asked for, if effect and spread are as they
+            look now; 0 where decided, None where :data:`MOST_SEEDS` would not do or where nothing can be reckoned.
         why: the whole in plain sentences.
     """
 
@@ -117,7 +118,8 @@ class Difference:
 def difference(
     x: Sequence[tuple[int | None, float]], y: Sequence[tuple[int | None, float]], alpha: float = 0.05
 ) -> Difference:
-    """What two sides of (seed, value) differ by: paired where both have the same seeds, each once and two at least; else Welch's."""
+    """What two sides of (seed, value) differ by: paired where both have the same seeds, each once and two at least; else
+    Welch's."""
     if not (x and y):
         return Difference(math.nan)
     pairs = _pairs(x, y)
@@ -139,8 +141,9 @@ def compare(
 ) -> Verdict:
     """Whether A beats B at equal ε.
 
-    Each run's metric is read at ε by :func:`privlab.analysis.seeds.at_epsilon`, so both must have reached it. Runs of the same seed
-    are paired where at least two seeds are on both sides and none is there twice; else Welch's test does without equal variances.
+    Each run's metric is read at ε by :func:`privlab.analysis.seeds.at_epsilon`, so both must have reached it. Runs of the
+    same seed are paired where at least two seeds are on both sides and none is there twice; else Welch's test does without
+    equal variances.
 
     Args:
         epsilon: where; None takes the largest ε that every run of both reaches. inf compares runs without a guarantee.
@@ -236,7 +239,8 @@ def seeds_needed(
     """Seeds on each side with which a t-test finds ``effect`` with chance ``power``; None where more than ``most`` are needed.
 
     Args:
-        spread: standard deviation of the pairs' differences (paired), or of one side's values (the root mean square of the two).
+        spread: standard deviation of the pairs' differences (paired), or of one side's values (the root mean square of the
+            two).
 
     By the noncentral t distribution (Cohen 1988, "Statistical power analysis", chapter 2).
     """
@@ -309,7 +313,7 @@ def _unequal(a: Group, b: Group, at: float | None) -> str:
     if len(data) > 1:
         return f"They were tested on different records ({' and '.join(sorted(data))}), which no ε makes comparable."
     if at is None:
-        return "One side has a guarantee and the other has none: there is no ε at which both stand. Compare at ε = ∞ on purpose only."
+        return "One side has a guarantee and the other has none: there is no ε at which both stand."
     if math.isfinite(at) and a.promise != b.promise:
         return f"Their ε is told about different promises ({a.promise}; {b.promise}); train both under one."
     return ""
@@ -333,7 +337,8 @@ def _too_few(a: Group, b: Group, x: list, y: list, at: float) -> tuple[str, ...]
             short.append(f"No run of {group.label} has a value at {_at(at)}.")
         elif len(values) == 1:
             short.append(
-                f"{group.label} has one run at {_at(at)}: a single run says nothing about its spread. Launch two more seeds at least."
+                f"{group.label} has one run at {_at(at)}: a single run says nothing about its spread. Launch two more seeds at "
+                "least."
             )
     return tuple(short)
 
@@ -350,7 +355,8 @@ def _pairs(x: Sequence, y: Sequence) -> np.ndarray | None:
 
 
 def _test_half(a: Group, b: Group, at: float, metric: str, mean_a: float, mean_b: float, alpha: float) -> float:
-    """Half-width of what drawing other test records would change, as if A and B had been tested on different ones; NaN: unknown."""
+    """Half-width of what drawing other test records would change, as if A and B had been tested on different ones; NaN:
+    unknown."""
     if METRICS[metric].unit != "share" or metric != "test_accuracy":
         return math.nan
     counts = [_tested(group, at) for group in (a, b)]
@@ -404,8 +410,8 @@ def _why(
     )
     if verdict.word == "undecided":
         found.append(
-            f"About {verdict.more_seeds} more seeds for each side would decide it with chance {100 * power:g} %, if the difference and "
-            "the spread are as they look now. Judge when all have ended: a look after each finds differences that are none."
+            f"About {verdict.more_seeds} more seeds for each side would decide it with chance {100 * power:g} %, if the "
+            "difference and the spread are as they look now. Judge when all have ended: a look after each finds differences that are none."
             if verdict.more_seeds is not None
             else f"Even {MOST_SEEDS:,} seeds for each side would not decide it: the difference is too small to matter here."
         )

@@ -18,14 +18,14 @@ _LEVEL, _LOSS, _GAIN, _CHANCE = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[7]
 def decomposition_figure(found: Breakdown, notes: Iterable[str] = ()) -> go.Figure:
     """Levels of the first and last training, and between them what each change costs, with 95 % intervals over seeds.
 
-    A change whose interval holds 0 is grey: it cannot be told from chance. The axis does not begin at 0, so compare the numbers, not
-    the areas.
+    A change whose interval holds 0 is grey: it cannot be told from chance. The axis does not begin at 0, so compare the
+    numbers, not the areas.
 
     Args:
         notes: what a reader must know, below the chart.
     """
     told = METRICS[found.metric]
-    percent = told.unit == "share"
+    percent, name = told.unit == "share", f"{told.label[0].lower()}{told.label[1:]}"
     spent = f"ε = {found.epsilon:.3g}" if math.isfinite(found.epsilon) else ""
     seeds = {level.n for level in found.levels.values()}
     repeats = f"{min(seeds)} seed{'s' * (min(seeds) > 1)} each" if len(seeds) == 1 else "seeds differ by step"
@@ -36,9 +36,12 @@ def decomposition_figure(found: Breakdown, notes: Iterable[str] = ()) -> go.Figu
             height=440 + 18 * lines,
             margin={"l": 60, "r": 20, "t": 70, "b": 70 + 18 * lines},
             showlegend=False,
-            title=below(heading(f"What privacy costs in {told.label[0].lower()}{told.label[1:]}", [told.release]), spent, repeats if found.levels else ""),
+            title=below(heading(f"What privacy costs in {name}", [told.release]), spent, repeats if found.levels else ""),
             xaxis={"type": "category", "automargin": True},
-            yaxis={"title": {"text": told.label}, "tickformat": ".3~p" if percent else "~g", "zeroline": False, "automargin": True},
+            yaxis={
+                "title": {"text": told.label}, "tickformat": ".3~p" if percent else "~g",
+                "zeroline": False, "automargin": True,
+            },
         )
     )  # fmt: skip
     if len(found.levels) < 2:
@@ -128,7 +131,8 @@ def _level_words(found: Breakdown, step: str) -> str:
     told, level = METRICS[found.metric], found.levels[step]
     if level.n < 2:
         return f"{STEPS[step]}: {told.show(level.mean)}<br>one run"
-    return f"{STEPS[step]}: {told.show(level.mean)}<br>mean of {level.n}, 95 % interval {told.show(level.low)} to {told.show(level.high)}"
+    interval = f"95 % interval {told.show(level.low)} to {told.show(level.high)}"
+    return f"{STEPS[step]}: {told.show(level.mean)}<br>mean of {level.n}, {interval}"
 
 
 def _broken(text: str, width: int = 120) -> str:

@@ -15,7 +15,8 @@ from privlab.metrics import METRICS
 
 
 def heatmap_figure(found: Grid) -> go.Figure:
-    """One cell for each pair of values, with the mean in it. Open cells have an outline; their ``customdata`` is the pair to launch.
+    """One cell for each pair of values, with the mean in it. Open cells have an outline; their ``customdata`` is the pair to
+    launch.
 
     The better end of the scale is always the light one.
     """

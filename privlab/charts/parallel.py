@@ -23,13 +23,15 @@ MOST_AXES = 10
 def parallel_figure(
     runs: Sequence[Facts], metric: str = "test_accuracy", paths: Sequence[str] | None = None
 ) -> go.Figure:
-    """One line a run through the settings that vary, ε and the metric, which also colours it: from blue to orange, which is better.
+    """One line a run through the settings that vary, ε and the metric, which also colours it: from blue to orange, which is
+    better.
 
-    ε = ∞ has a place of its own above all finite ones. Runs without the metric are left out; void ones too. Settings that a run does not
-    use are at “–”.
+    ε = ∞ has a place of its own above all finite ones. Runs without the metric are left out; void ones too. Settings that a
+    run does not use are at “–”.
 
     Args:
-        paths: of the settings to show, in order; None takes those that vary, at most :data:`MOST_AXES` axes with ε and the metric.
+        paths: of the settings to show, in order; None takes those that vary, at most :data:`MOST_AXES` axes with ε and the
+            metric.
 
     Raises:
         KeyError: undeclared metric or setting.
@@ -38,11 +40,12 @@ def parallel_figure(
     used = [run for run in runs if not run.void and math.isfinite(run.metric(metric)) and not math.isnan(run.epsilon)]
     chosen = list(varying(used) if paths is None else paths)[: MOST_AXES - 2]
     about = origins(run.provenance for run in used)
+    title = below(heading(f"Settings, ε and {told.label[0].lower()}{told.label[1:]}", [told.release]), about)
     figure = go.Figure(
         layout=base_layout(
             height=440,
             margin={"l": 120, "r": 70, "t": 130, "b": 30},
-            title={**below(heading(f"Settings, ε and {told.label[0].lower()}{told.label[1:]}", [told.release]), about), "y": 0.97, "yanchor": "top"},
+            title=title | {"y": 0.97, "yanchor": "top"},
         )
     )  # fmt: skip
     if not used:

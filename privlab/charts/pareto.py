@@ -31,15 +31,15 @@ def pareto_figure(
 ) -> go.Figure:
     """Results against ε; the stair is the best that each budget allows.
 
-    Filled circles were trained here, open squares imported, open stars published. Bars are 95 % intervals of a mean over seeds: a
-    point without one is a single run. Results without a guarantee are levels at ε = ∞ and beat nobody.
+    Filled circles were trained here, open squares imported, open stars published. Bars are 95 % intervals of a mean over
+    seeds: a point without one is a single run. Results without a guarantee are levels at ε = ∞ and beat nobody.
 
     Args:
         front: of :func:`privlab.analysis.pareto.fronts`.
         bands: mean and interval along ε of groups on the front, by name in the legend; at most four are drawn.
         references: published accuracies, for a front of the test accuracy only. They take no part in the front.
-        epsilon, value: where the two reading lines stand; None takes the middle of what is drawn. Each can be dragged (shapes of
-            the names :data:`EPSILON_LINE` and :data:`VALUE_LINE`), and :func:`reading` says what they tell.
+        epsilon, value: where the two reading lines stand; None takes the middle of what is drawn. Each can be dragged (shapes
+            of the names :data:`EPSILON_LINE` and :data:`VALUE_LINE`), and :func:`reading` says what they tell.
         log: a logarithmic ε axis.
     """
     told = METRICS[front.metric]

@@ -1,4 +1,5 @@
-"""The same library from a shell: ``python -m privlab train | cost | decompose | runs | show | write | export | import | epsilon | noise | data | keys``."""
+"""The same library from a shell: ``python -m privlab COMMAND``: ``train``, ``cost``, ``decompose``, ``runs``, ``show``, ``write``,
+``export``, ``import``, ``verify``, ``epsilon``, ``noise``, ``data``, ``keys``."""
 
 from __future__ import annotations
 

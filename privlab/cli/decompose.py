@@ -17,8 +17,8 @@ from privlab.runs.store import Store, new_id
 
 
 def decompose_run(given: argparse.Namespace) -> int:
-    """Train what is missing, seed by seed, then say what each change costs. Finished runs of the same settings and seed count as
-    done, so that an interrupted decomposition goes on where it was."""
+    """Train what is missing, seed by seed, then say what each change costs. Finished runs of the same settings and seed count
+    as done, so that an interrupted decomposition goes on where it was."""
     if given.seeds < 1:
         raise ConfigError.at("--seeds", f"seeds={given.seeds} must be at least 1.")
     if bool(given.preset) == bool(given.config):
@@ -58,7 +58,8 @@ def _rates(said: Sequence[str]) -> dict[str, float]:
 
 
 def finished(store: Store, apart: Decomposition, seeds: int | None = None) -> list[Facts]:
-    """Finished runs of the decomposition, the newest of each training and seed; seeds below ``seeds`` only, where it is given."""
+    """Finished runs of the decomposition, the newest of each training and seed; seeds below ``seeds`` only, where it is
+    given."""
     any_config = next(iter(apart.configs.values()))
     newest: dict[tuple[str | None, int | None], Facts] = {}
     for run in store.list(status=[Status.FINISHED], dataset=any_config.data.dataset):

@@ -53,7 +53,8 @@ class Interrupted(KeyboardInterrupt):
 
 
 def require_inputs(config: RunConfig) -> None:
-    """Records and weights must be on this machine. Raises ConfigError for settings that do not fit, or saying how to get them."""
+    """Records and weights must be on this machine. Raises ConfigError for settings that do not fit, or saying how to get
+    them."""
     checked = preflight(config)
     here = availability(config.data.dataset)
     if not here.ready:

@@ -259,8 +259,8 @@ class PrivacyConfig(Section):
         expert=True,
         when={"privacy.clipping": ("none",)},
         labels={"poisson": "coin flips (Poisson)", "shuffled": "shuffled, no guarantee"},
-        help="How the records of a batch are drawn. The accountants count coin flips. Shuffling takes every record once an epoch, as "
-        "training without privacy usually does, and is for comparing with it: a shuffled run claims no guarantee.",
+        help="How the records of a batch are drawn. The accountants count coin flips. Shuffling takes every record once an epoch, "
+        "as training without privacy usually does, and is for comparing with it: a shuffled run claims no guarantee.",
     )
     protection: Literal["none", "rounded"] = knob(
         "none",
@@ -311,8 +311,8 @@ class PrivacyConfig(Section):
         if self.sampling == "shuffled" and (self.is_private or self.clipping != "none"):
             raise refusal(
                 "privacy.sampling",
-                f"sampling=shuffled with clipping={self.clipping}: noise is counted for coin flips only, so shuffled batches are for "
-                "clipping=none, noise_multiplier=0; choose poisson.",
+                f"sampling=shuffled with clipping={self.clipping}: noise is counted for coin flips only, so shuffled batches are "
+                "for clipping=none, noise_multiplier=0; choose poisson.",
             )
         if self.protection == "rounded" and self.randomness == "plain":
             raise refusal(

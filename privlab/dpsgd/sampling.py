@@ -1,4 +1,4 @@
-"""Poisson sampling: each record joins each batch by its own coin flip, as the accounting assumes. Beside it, shuffled epochs."""
+"""Poisson sampling: each record joins each batch by its own coin flip, as the accounting assumes. Beside it, shuffling."""
 
 from __future__ import annotations
 
@@ -94,11 +94,12 @@ class CyclicSampler:
 
 
 class ShuffledSampler:
-    """Batches of exactly B from one random order of all records after the other, as training without privacy usually draws them.
+    """Batches of exactly B from one random order of all records after the other, as training without privacy usually draws
+    them.
 
     **No guarantee**: whether a record is in a batch depends on the batches before, which none of the accountants here counts.
-    Orders follow each other without a gap: a batch at the end of one is filled from the next, so it may hold a record twice. All
-    orders of N records are equally likely up to ties of 53-bit numbers, which N²/2⁵⁴ bounds.
+    Orders follow each other without a gap: a batch at the end of one is filled from the next, so it may hold a record twice.
+    All orders of N records are equally likely up to ties of 53-bit numbers, which N²/2⁵⁴ bounds.
 
     Args:
         records: N.
