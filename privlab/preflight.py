@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import platform
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from privlab.config import ConfigError, Problem, RunConfig
 from privlab.data.catalogue import DATASETS, RECORDS_OF_A_USER, DatasetFacts
+from privlab.data.own import is_own, missing
 from privlab.data.secrets import ONE_IN
 from privlab.encryption import modes
 from privlab.models.catalogue import ADAPTERS, MODELS, PRETRAINED, ModelFacts, misfit, parameters, part_misfit
@@ -54,7 +56,8 @@ def trained_parameters(config: RunConfig) -> int:
     """How many parameters train.
 
     Raises:
-        KeyError, ValueError: unknown model or data set, or they do not go together.
+        KeyError, ValueError: unknown model or data set, or they do not go together; an added model that is not on this machine is
+            unknown.
     """
     chosen = config.model
     return parameters(chosen.name, config.data.dataset, part_trained(chosen.name, chosen.trains), chosen.lora_rank)
@@ -74,7 +77,7 @@ def preflight(config: RunConfig) -> Preflight:
     if dataset is None:
         problems.append(_unknown("data.dataset", config.data.dataset, DATASETS))
     if model is None:
-        problems.append(_unknown("model.name", config.model.name, MODELS))
+        problems.append(_unknown_model(config.model.name))
     if dataset and model:
         reason = misfit(config.model.name, config.data.dataset)
         if reason:
@@ -317,5 +320,9 @@ def _absent(device: str) -> str | None:
     return None
 
 
-def _unknown(path: str, value: str, known: dict) -> Problem:
+def _unknown_model(name: str) -> Problem:
+    return Problem("model.name", missing(name)) if is_own(name) else _unknown("model.name", name, MODELS)
+
+
+def _unknown(path: str, value: str, known: Iterable[str]) -> Problem:
     return Problem(path, f"{path.split('.')[0]}={value!r} is unknown; choose one of {', '.join(known)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
@@ -101,7 +102,7 @@ SETTINGS: dict[str, Setting] = _declared()
 def applies(path: str, values: Mapping[str, Any]) -> bool:
     """Whether the other choices in ``values`` leave setting ``path`` something to say."""
     return all(
-        any(values[other] in allowed for other in others.split("|"))
+        any(fnmatchcase(str(values[other]), value) for other in others.split("|") for value in allowed)
         for others, allowed in (SETTINGS[path].knob.when or {}).items()
     )
 

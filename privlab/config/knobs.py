@@ -23,7 +23,7 @@ class Knob:
         expert: folded away in the form.
         labels: text shown for each allowed choice.
         when: paths of other settings (``|`` between alternatives) and the values of each with which this one has something
-            to say; else it is not shown.
+            to say (``*`` in a value stands for anything); else it is not shown.
     """
 
     label: str

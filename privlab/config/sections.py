@@ -11,8 +11,8 @@ from privlab.config.section import Section
 LANGUAGE_TEXTS = ("sms-messages", "shakespeare", "emails")
 #: Data sets whose records are known to be of one person or another.
 USERS_TEXTS = ("emails",)
-#: Models of which a part can be trained while the rest stays as it was.
-PARTLY_TRAINED = ("small-bert", "small-gpt", "minilm", "tinystories")
+#: Models of which a part can be trained while the rest stays as it was; ``own-*`` are those that somebody added.
+PARTLY_TRAINED = ("small-bert", "small-gpt", "minilm", "tinystories", "own-*")
 
 
 class DataConfig(Section):

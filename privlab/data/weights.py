@@ -14,17 +14,12 @@ from pathlib import Path
 
 from safetensors.numpy import save
 
-from privlab import paths
-from privlab.data import llama2c
+from privlab.data import llama2c, own
 from privlab.data.cache import Progress, disk_full, is_disk_full, making, publish, quiet
 from privlab.data.client import DiskFull, Report, SourceFailed, run
 from privlab.data.fetch import FetchError
 from privlab.data.sources import npm_members
-
-#: What a model is built from, all in one folder: sizes, tensors, and the tokenizer of the package tokenizers.
-CONFIG, TENSORS, TOKENIZER = FILES = ("config.json", "model.safetensors", "tokenizer.json")
-#: SHA-256 of each of them as it was written, beside them.
-_SUMS = "sha256.json"
+from privlab.data.weightfiles import CONFIG, SUMS, TENSORS, TOKENIZER, is_sound, weights_folder
 
 #: ``brought(name)``: the bytes of a file in the package.
 Brought = Callable[[str], bytes]
@@ -128,18 +123,24 @@ WEIGHTS: dict[str, Weights] = {
 }
 
 
-def weights_folder(key: str) -> Path:
-    """Where fetched weights are kept."""
-    return paths.data_dir() / "weights" / key
-
-
 def weights_ready(key: str) -> bool:
     """Whether these weights are on this machine. They appear only when complete and checked. Raises KeyError: unknown weights."""
-    return (weights_folder(WEIGHTS[key].key) / _SUMS).is_file()
+    if own.is_own(key):
+        return key in own.added()
+    return (weights_folder(WEIGHTS[key].key) / SUMS).is_file()
+
+
+def weights_title(key: str) -> str:
+    """Name of these weights for people. Raises KeyError: unknown weights."""
+    if own.is_own(key):
+        return own.title(key)
+    return WEIGHTS[key].title
 
 
 def weights_missing(key: str) -> str:
     """One sentence: how to get these weights. Raises KeyError: unknown weights."""
+    if own.is_own(key):
+        return own.missing(key)
     facts = WEIGHTS[key]
     return (
         f"{facts.title} is not on this machine yet ({facts.download_bytes / 1e6:.0f} MB): "
@@ -165,7 +166,7 @@ def fetch_weights(key: str, progress: Progress | None = None) -> Path:
     total = facts.download_bytes
     try:
         with making(target, lambda: say(0, total, f"waiting for another process to fetch {facts.title}")) as folder:
-            if not _is_sound(target):
+            if not is_sound(target):
                 publish(_bring(facts, folder, say), target)
     except SourceFailed as failure:
         if isinstance(failure, DiskFull):
@@ -196,7 +197,7 @@ def _bring(facts: Weights, folder: Path, say: Progress) -> Path:
     shutil.rmtree(own)
     for name, raw in made.items():
         (complete / name).write_bytes(raw)
-    (complete / _SUMS).write_bytes(_json({name: hashlib.sha256(raw).hexdigest() for name, raw in made.items()}))
+    (complete / SUMS).write_bytes(_json({name: hashlib.sha256(raw).hexdigest() for name, raw in made.items()}))
     return complete
 
 
@@ -209,13 +210,3 @@ def _checked(path: str, raw: bytes, wanted: str) -> bytes:
     if found != wanted:
         raise SourceFailed(f"wrong checksum: {path} has {found[:12]}…, expected {wanted[:12]}…")
     return raw
-
-
-def _is_sound(folder: Path) -> bool:
-    try:
-        sums = json.loads((folder / _SUMS).read_bytes())
-        return set(sums) == set(FILES) and all(
-            hashlib.sha256((folder / name).read_bytes()).hexdigest() == wanted for name, wanted in sums.items()
-        )
-    except (OSError, ValueError):
-        return False

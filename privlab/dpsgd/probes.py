@@ -33,7 +33,9 @@ def unusual_tokens(x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:
     if y.dim() == 1:
         labels = [y[i % len(y)] for i in range(len(rows))]
     else:
-        labels = [rows[0], torch.full_like(pad, NOT_ASKED).expand_as(x[0]), rows[2].roll(-1)]
+        # Padding that is none of the ids is nothing to ask for.
+        asked = [row.masked_fill(row < 0, NOT_ASKED) for row in (rows[0], rows[2].roll(-1))]
+        labels = [asked[0], torch.full_like(pad, NOT_ASKED).expand_as(x[0]), asked[1]]
     return torch.stack([*x[kept], *rows]), torch.stack([*y[kept], *labels])
 
 

@@ -8,10 +8,13 @@ import torch
 from torch import nn
 
 from privlab.data.catalogue import DatasetFacts
+from privlab.data.load import DataMissing
+from privlab.data.own import is_own, missing
 from privlab.models.catalogue import (
     COLOUR_CNN_WIDTHS,
     EMBEDDING_WIDTH,
     HIDDEN_UNITS,
+    MODELS,
     RESNET_BLOCKS,
     RESNET_WIDTHS,
     TRANSFORMERS,
@@ -21,7 +24,7 @@ from privlab.models.catalogue import (
 )
 from privlab.models.language import SmallBert, SmallGpt
 from privlab.models.parts import choose_part
-from privlab.models.pretrained import bert, llama
+from privlab.models.pretrained import bert, llama, pretrained
 from privlab.models.tokens import HashedWords
 
 #: Channels that share one mean and deviation in GroupNorm.
@@ -44,12 +47,14 @@ def build(model_key: str, facts: DatasetFacts, seed: int, trains: str = "all", l
         ValueError: the model does not take this data set, or has no such part; the message says why.
         DataMissing: it starts from weights that are not on this machine.
     """
+    if is_own(model_key) and model_key not in MODELS:
+        raise DataMissing(missing(model_key))
     problem = misfit(model_key, facts.key) or part_misfit(model_key, trains)
     if problem:
         raise ValueError(problem)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _BUILDERS[model_key](facts)
+        model = pretrained(model_key, facts.classes) if is_own(model_key) else _BUILDERS[model_key](facts)
         choose_part(model, trains, lora_rank)
         return model
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain
 from math import prod
-from typing import Literal
+from typing import Literal, TypeVar
 
+from privlab.data import own
 from privlab.data.catalogue import DATASETS, DatasetFacts
+from privlab.models.families import FAMILIES, TASKS, Described, Unsupported, describe, shapes
+from privlab.models.forms import Transformer, dense, parts, trained
 
 
 @dataclass(frozen=True)
@@ -40,38 +44,15 @@ class ModelFacts:
     usual: str | None = None
 
 
-@dataclass(frozen=True)
-class Transformer:
-    """Sizes of a transformer.
-
-    Attributes:
-        width: numbers for each token.
-        heads: of attention.
-        blocks: of attention and a network of two layers, or of three where it is gated.
-        context: tokens that it reads at most.
-        vocabulary: tokens there are.
-        hidden: units of the network in a block.
-        pretrained: whether it starts from packaged weights, of which its tables of tokens and places never train.
-    """
-
-    width: int
-    heads: int
-    blocks: int
-    context: int
-    vocabulary: int
-    hidden: int
-    pretrained: bool = False
-
-
 #: Words are hashed into so many buckets, two of which stand for padding and beginning.
 WORD_BUCKETS = 4096
 #: Bytes, padding, and the edge between texts.
 BYTE_TOKENS = 258
-TRANSFORMERS = {
+_TRANSFORMERS = {
     "small-bert": Transformer(width=48, heads=4, blocks=2, context=64, vocabulary=WORD_BUCKETS, hidden=192),
     "small-gpt": Transformer(width=96, heads=4, blocks=2, context=128, vocabulary=BYTE_TOKENS, hidden=384),
-    "minilm": Transformer(384, heads=12, blocks=6, context=64, vocabulary=30_522, hidden=1536, pretrained=True),
-    "tinystories": Transformer(288, heads=6, blocks=6, context=128, vocabulary=32_000, hidden=768, pretrained=True),
+    "minilm": Transformer(384, heads=12, blocks=6, context=64, vocabulary=30_522, hidden=1536, family="bert"),
+    "tinystories": Transformer(288, heads=6, blocks=6, context=128, vocabulary=32_000, hidden=768, family="llama"),
 }
 #: Numbers of a text's embedding by MiniLM, and tokens of a text that it reads at most, as in its publication.
 EMBEDDING_WIDTH, EMBEDDED_TOKENS = 384, 256
@@ -81,7 +62,7 @@ ADAPTERS = "peft"
 PRETRAINED = ("transformers", "tokenizers")
 _PARTS = ("all", "lora", "last", "bias", "head")
 
-MODELS: dict[str, ModelFacts] = {
+_MODELS: dict[str, ModelFacts] = {
     facts.key: facts
     for facts in (
         ModelFacts(
@@ -183,6 +164,79 @@ MODELS: dict[str, ModelFacts] = {
     )
 }
 
+
+_Facts = TypeVar("_Facts")
+
+
+class _Known(Mapping[str, _Facts]):
+    """What PrivLab brings, then what was added on this machine, which is looked up whenever it is asked for."""
+
+    def __init__(self, brought: Mapping[str, _Facts], added: Callable[[], Mapping[str, _Facts]]) -> None:
+        self._brought, self._added = brought, added
+
+    def __getitem__(self, key: str) -> _Facts:
+        return (self._added() if own.is_own(key) else self._brought)[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._brought, self._added())
+
+    def __len__(self) -> int:
+        return len(self._brought) + len(self._added())
+
+
+_looked_up: tuple[Mapping, dict[str, ModelFacts], dict[str, Transformer]] | None = None
+
+
+def _added() -> tuple[dict[str, ModelFacts], dict[str, Transformer]]:
+    """Facts and sizes of the added models; made again only where there are others."""
+    global _looked_up
+    here, known = own.added(), _looked_up
+    if known is None or known[0] is not here:
+        models, forms = {}, {}
+        for key, each in here.items():
+            try:
+                described = describe(each.config)
+            except Unsupported:
+                # Added by another version of PrivLab, or changed since.
+                continue
+            models[key], forms[key] = _facts_of(each, described), described.form
+        known = _looked_up = here, models, forms
+    return known[1], known[2]
+
+
+def _facts_of(each: own.Added, described: Described) -> ModelFacts:
+    form = described.form
+    count = sum(map(prod, shapes(described).values()))
+    reads = f"that reads {form.context} pieces of words"
+    does = (
+        f"{reads}, with a new head. Its tables never train."
+        if TASKS[form.family] == "classify"
+        else f"{reads} and goes on with them. Its tables and its head never train."
+    )
+    return ModelFacts(
+        each.key,
+        f"{each.name} ({FAMILIES[form.family]}, {_rough(count)} parameters)",
+        f"Added from {each.origin}. A pretrained transformer of {form.blocks} blocks {does}",
+        ("text",),
+        task=TASKS[form.family],
+        trains=parts(form),
+        weights=each.key,
+    )
+
+
+def _rough(count: int) -> str:
+    """Three digits: 4.39 M."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
+
+
+#: Every model by its key; those that were added on this machine come last.
+MODELS: Mapping[str, ModelFacts] = _Known(_MODELS, lambda: _added()[0])
+#: Sizes of those that are transformers.
+TRANSFORMERS: Mapping[str, Transformer] = _Known(_TRANSFORMERS, lambda: _added()[1])
+
 #: Records of each kind and task, in words.
 _RECORDS = {
     ("image", "classify"): "pictures",
@@ -272,45 +326,9 @@ def parameters(model_key: str, dataset_key: str, trains: str = "all", lora_rank:
     if problem:
         raise ValueError(problem)
     data = DATASETS[dataset_key]
-    if model_key == "tinystories":
-        return _llama(TRANSFORMERS[model_key], trains, lora_rank)
     if model_key in TRANSFORMERS:
-        return _transformer(TRANSFORMERS[model_key], data, trains, lora_rank)
+        return trained(TRANSFORMERS[model_key], data.classes, trains, lora_rank)
     return _COUNTS[model_key](data)
-
-
-def _transformer(form: Transformer, data: DatasetFacts, trains: str, rank: int) -> int:
-    """Blocks of attention and a two-layer network, with biases and LayerNorm."""
-    width, hidden = form.width, form.hidden
-    attention, network, norm = 4 * _dense(width, width), _dense(width, hidden, width), 2 * width
-    block = attention + network + 2 * norm
-    head = _dense(width, data.classes or form.vocabulary)
-    # What is before the blocks and after them: fixed where it was published, and BERT's blocks end with a norm.
-    tables = 0 if form.pretrained else (form.vocabulary + form.context) * width
-    last = 0 if form.pretrained else norm
-    return {
-        "all": tables + form.blocks * block + last + head,
-        "last": block + last + head,
-        # Biases of four projections, two norms and the two-layer network, and of the last norm.
-        "bias": form.blocks * ((4 + 2 + 1) * width + hidden) + last // 2 + head,
-        "lora": form.blocks * rank * (4 * 2 * width + 2 * (width + hidden)) + head,
-        "head": head,
-    }[trains]
-
-
-def _llama(form: Transformer, trains: str, rank: int) -> int:
-    """Blocks of attention and a gated network, without biases and with RMSNorm; the table of tokens, the head too, is fixed."""
-    width, hidden = form.width, form.hidden
-    block = 4 * width**2 + 3 * width * hidden + 2 * width
-    return {
-        "all": form.blocks * block + width,
-        "last": block + width,
-        "lora": form.blocks * rank * (4 * 2 * width + 3 * (width + hidden)),
-    }[trains]
-
-
-def _dense(*widths: int) -> int:
-    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
 
 
 def _conv(inputs: int, outputs: int, side: int, bias: bool = True) -> int:
@@ -320,12 +338,12 @@ def _conv(inputs: int, outputs: int, side: int, bias: bool = True) -> int:
 def _cnn(data: DatasetFacts) -> int:
     channels = data.shape[0]
     if channels == 1:
-        return _conv(1, 16, 8) + _conv(16, 32, 4) + _dense(32 * 4 * 4, 32, data.classes)
+        return _conv(1, 16, 8) + _conv(16, 32, 4) + dense(32 * 4 * 4, 32, data.classes)
     total, inputs = 0, channels
     for width in COLOUR_CNN_WIDTHS:
         total += _conv(inputs, width, 3) + _conv(width, width, 3)
         inputs = width
-    return total + _dense(inputs * 4 * 4, 128, data.classes)
+    return total + dense(inputs * 4 * 4, 128, data.classes)
 
 
 def _resnet(data: DatasetFacts) -> int:
@@ -337,16 +355,16 @@ def _resnet(data: DatasetFacts) -> int:
             if inputs != width:
                 total += _conv(inputs, width, 1, bias=False) + 2 * width
             inputs = width
-    return total + _dense(inputs, data.classes)
+    return total + dense(inputs, data.classes)
 
 
 _COUNTS = {
-    "logistic": lambda data: _dense(prod(data.shape), data.classes),
-    "mlp": lambda data: _dense(prod(data.shape), HIDDEN_UNITS, data.classes),
-    "mlp-relu": lambda data: _dense(prod(data.shape), HIDDEN_UNITS, data.classes),
+    "logistic": lambda data: dense(prod(data.shape), data.classes),
+    "mlp": lambda data: dense(prod(data.shape), HIDDEN_UNITS, data.classes),
+    "mlp-relu": lambda data: dense(prod(data.shape), HIDDEN_UNITS, data.classes),
     "cnn": _cnn,
     "cnn-relu": _cnn,
-    "scatter-linear": lambda data: _dense(prod(scatter_shape(data.shape)), data.classes),
+    "scatter-linear": lambda data: dense(prod(scatter_shape(data.shape)), data.classes),
     "resnet-gn": _resnet,
-    "minilm-head": lambda data: _dense(EMBEDDING_WIDTH, data.classes),
+    "minilm-head": lambda data: dense(EMBEDDING_WIDTH, data.classes),
 }

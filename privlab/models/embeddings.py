@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from privlab.data.catalogue import DatasetFacts
-from privlab.data.weights import TENSORS, TOKENIZER
+from privlab.data.weightfiles import TENSORS, TOKENIZER
 from privlab.models.catalogue import EMBEDDED_TOKENS, EMBEDDING_WIDTH
 from privlab.models.kept import Features
 from privlab.models.packaged import packaged

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-from privlab.models.catalogue import Transformer
+from privlab.models.forms import Transformer
 
 
 class Block(nn.Module):

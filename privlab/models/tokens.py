@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 
 from privlab.data.load import NOT_ASKED
-from privlab.data.weights import TOKENIZER
+from privlab.data.own import is_own
+from privlab.data.weightfiles import TOKENIZER
 from privlab.models.catalogue import BYTE_TOKENS, TRANSFORMERS, WORD_BUCKETS
-from privlab.models.packaged import packaged
+from privlab.models.families import TASKS
+from privlab.models.packaged import described, packaged
 
+#: Fills up texts of a model that has no token to spare for it.
+NO_TOKEN = -1
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -23,7 +27,7 @@ class Tokenizer(Protocol):
 
     Attributes:
         size: V, ids there are.
-        pad: id that fills up short texts.
+        pad: id that fills up short texts; ``NO_TOKEN`` where it is none of the ``size`` ids.
     """
 
     size: int
@@ -119,11 +123,60 @@ class Pieces:
         return self._tokens.decode([int(i) for i in ids if int(i) not in self._special], skip_special_tokens=False)
 
 
+class OwnMarked:
+    """Tokens of an added classifier, between the marks that its tokenizer sets. Raises DataMissing: not on this machine.
+
+    Args:
+        key: of an added model.
+    """
+
+    def __init__(self, key: str) -> None:
+        about = described(key)
+        self.size, self.pad = about.form.vocabulary, about.pad
+        self._tokens = _own_tokens(key)
+        self._tokens.enable_truncation(about.form.context)
+
+    def ids(self, text: str) -> list[int]:
+        return self._tokens.encode(text).ids
+
+
+class OwnLanguage:
+    """Tokens of an added language model, between beginning and end. Raises DataMissing: not on this machine.
+
+    Args:
+        key: of an added model.
+    """
+
+    #: None of its ids: a vocabulary may have no token to spare, and its end must be told from what is behind it.
+    pad = NO_TOKEN
+
+    def __init__(self, key: str) -> None:
+        about = described(key)
+        self.size, self._begin, self.edge = about.form.vocabulary, about.begin, about.end
+        self._tokens = _own_tokens(key)
+        self._tokens.no_truncation()
+
+    def ids(self, text: str) -> list[int]:
+        return [self._begin, *self._tokens.encode(text, add_special_tokens=False).ids, self.edge]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids; what is no text is marked."""
+        return self._tokens.decode([int(i) for i in ids if int(i) not in (self._begin, self.edge)])
+
+
 def _packaged_tokens(key: str):
     # Optional.
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(packaged(key, TOKENIZER)))
+
+
+def _own_tokens(key: str):
+    tokens = _packaged_tokens(key)
+    tokens.no_padding()
+    # What a text spells like a special piece, as “<|endoftext|>”, stays text.
+    tokens.encode_special_tokens = True
+    return tokens
 
 
 _TOKENIZERS = {"small-bert": HashedWords, "small-gpt": Bytes, "minilm": WordPieces, "tinystories": Pieces}
@@ -136,6 +189,9 @@ def tokenizer(model_key: str) -> Tokenizer:
         KeyError: a model that takes no tokens.
         DataMissing: its vocabulary is not on this machine.
     """
+    if is_own(model_key):
+        classifies = TASKS[described(model_key).form.family] == "classify"
+        return (OwnMarked if classifies else OwnLanguage)(model_key)
     return _TOKENIZERS[model_key]()
 
 

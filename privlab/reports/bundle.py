@@ -25,7 +25,7 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 EVENTS = "events.json"
 #: What events of a run its claim rests on: data that they hold, and kinds.
-_EVIDENCE = ("sensitivity", "opinions", "void")
+_EVIDENCE = ("sensitivity", "opinions", "void", "weights")
 _DECIDED = ("noise-raised", "extended", "imported")
 
 
@@ -77,9 +77,12 @@ def _told(event: RunEvent) -> dict:
     return {"time": event.time, "kind": event.kind, "message": event.message, "data": event.data}
 
 
-def dimension(run: Run) -> int:
-    """Trained parameters of the run's model."""
-    return trained_parameters(run.config)
+def dimension(run: Run) -> int | None:
+    """Trained parameters of the run's model; None where it was added elsewhere and nothing needed them."""
+    try:
+        return trained_parameters(run.config)
+    except KeyError:
+        return run.plan.dimension
 
 
 def _accounted(run: Run, events: Sequence[RunEvent]) -> dict:

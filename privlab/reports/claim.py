@@ -14,6 +14,7 @@ from privlab import __version__
 from privlab.config import DataConfig
 from privlab.config.schedule import Schedule
 from privlab.data.catalogue import RECORDS_OF_A_USER
+from privlab.data.own import is_own
 from privlab.data.weights import WEIGHTS
 from privlab.metrics import METRICS, Release
 from privlab.models.catalogue import MODELS
@@ -159,6 +160,11 @@ def _conditions(run: Run, events: Sequence[RunEvent], ledger: Ledger | None) -> 
             f"shown; ε = {run.plan.epsilon:.4g} of all {run.steps:,} planned steps holds if the results decided it, "
             "private diagnostics apart."
         )
+    if is_own(run.config.model.name):
+        found.append(
+            "The run began from weights that somebody added. The claim takes them to be public and to have learnt nothing from these "
+            "records."
+        )
     if any(event.kind == "extended" for event in events):
         found.append(
             "The run was made longer on the way. The claim holds if that was not decided by what it had shown; launch a "
@@ -228,7 +234,7 @@ def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void
         Field("trained", "Trained", f"elsewhere, as run {run.origin}, and imported" if run.is_imported else "here"),
         Field("unit", "Unit of privacy", *_UNITS[plan.unit]),
         Field("records", f"{each.capitalize()}s N", f"{plan.records:,}{_planted(settings.data)}", "Treated as public."),
-        Field("start", "Start", _start(settings.model.name), "What was known before the first step."),
+        Field("start", "Start", _start(settings.model.name, events), "What was known before the first step."),
         Field("owners", "Data owners", _owners(run), "Who holds records, clips them and adds noise."),
         Field("sampler_used", "Sampler used", sampled),
         Field("sampler_accounted", "Sampler accounted", counted),
@@ -285,13 +291,27 @@ def _planted(data: DataConfig) -> str:
     )
 
 
-def _start(model: str) -> str:
+def _start(model: str, events: Sequence[RunEvent]) -> str:
+    if is_own(model):
+        return _own_start(model, _newest(events, "weights"))
     weights = WEIGHTS.get(MODELS[model].weights or "") if model in MODELS else None
     if weights is None:
         return "random weights from a seed"
     return (
         f"public weights: {weights.title}. The records that those were trained on are not covered; if some of these records were "
         "among them, the public weights may tell of those"
+    )
+
+
+def _own_start(model: str, begun: dict | None) -> str:
+    """``begun``: what the run said of its weights when it started. A folder's path is nobody else's business."""
+    known = ""
+    if begun:
+        where = f"{begun['source']} at {begun['revision']}" if begun["revision"] else "a folder"
+        known = f" (from {where}, SHA-256 {begun['sha256']})"
+    return (
+        f"weights that somebody added as {model}{known}. What they were trained on is not covered: if some of these records were "
+        "among it, the weights and all that is made from them may tell of those, whatever ε is"
     )
 
 

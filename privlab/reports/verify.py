@@ -12,8 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from safetensors import SafetensorError, deserialize
+
 from privlab.config import ConfigError, RunConfig
 from privlab.data.catalogue import DATASETS
+from privlab.data.own import is_own, missing
+from privlab.models.catalogue import MODELS
 from privlab.preflight import trained_parameters
 from privlab.privacy.confirm import TOLERANCE, Opinions, second_opinions
 from privlab.privacy.plan import PrivacyPlan
@@ -24,6 +28,19 @@ from privlab.reports.pointfile import read_points, understated
 #: Most bytes that members may unpack to, together; a bundle holds one small network.
 MOST_BYTES = 512 * 2**20
 _MOST_MEMBERS = 32
+#: Released weights that are not sealed, where the bundle has any.
+_WEIGHTS = "weights.safetensors"
+#: What reading contents that are not as they should be may raise.
+_MALFORMED = (
+    ConfigError,
+    SafetensorError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 _NEEDED = ("config.toml", "plan.json", "claim.json", "claim.md", "points.csv", "accountant.json")
 
 
@@ -59,7 +76,7 @@ def verify(content: bytes, *, prv_seconds: float = 30.0) -> Verified:
         return Verified(run, None, None, wrong)
     try:
         return _reckoned(run, members, manifest, prv_seconds)
-    except (ConfigError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except _MALFORMED as error:
         said = "; ".join(each.message for each in error.problems) if isinstance(error, ConfigError) else repr(error)
         return Verified(run, None, None, (f"The bundle's contents cannot be read: {said}",))
 
@@ -129,7 +146,7 @@ def _reckoned(run: str, members: dict[str, bytes], manifest: dict[str, Any], prv
     said, accounted = json.loads(members["claim.json"]), json.loads(members["accountant.json"])
     plan = PrivacyPlan.from_dict(json.loads(members["plan.json"]))
     claimed, step = said["epsilon"], int(manifest["step"])
-    wrong = _differences(plan, _made_again(config))
+    wrong = _differences(plan, _made_again(config, members))
     if accounted["step"] != step or not 0 <= step <= plan.steps:
         wrong.append(f"The bundle is of step {step}, its accounting of {accounted['step']} of {plan.steps} steps.")
     if wrong:
@@ -164,11 +181,23 @@ def _reckoned(run: str, members: dict[str, bytes], manifest: dict[str, Any], prv
     return Verified(run, claimed, opinions, tuple(wrong))
 
 
-def _made_again(config: RunConfig) -> PrivacyPlan:
+def _made_again(config: RunConfig, members: dict[str, bytes]) -> PrivacyPlan:
     name = config.data.dataset
     if name not in DATASETS:
         raise ValueError(f"data set {name!r} is unknown.")
-    return make_plan(config, DATASETS[name].units(config.data.unit), trained_parameters(config))
+    return make_plan(config, DATASETS[name].units(config.data.unit), _dimension(config, members))
+
+
+def _dimension(config: RunConfig, members: dict[str, bytes]) -> int | None:
+    """Trained parameters, which rounded noise alone is reckoned with: of a model that was added elsewhere, those in the bundle."""
+    model = config.model.name
+    if not is_own(model) or model in MODELS:
+        return trained_parameters(config)
+    if config.privacy.protection != "rounded":
+        return None
+    if _WEIGHTS not in members:
+        raise ValueError(f"what rounded noise costs depends on the model's size. {missing(model)}")
+    return sum(math.prod(tensor["shape"]) for _, tensor in deserialize(members[_WEIGHTS]))
 
 
 def _differences(plan: PrivacyPlan, again: PrivacyPlan) -> list[str]:

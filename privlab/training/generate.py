@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from privlab.models.tokens import LanguageTokenizer
+from privlab.models.tokens import NO_TOKEN, LanguageTokenizer
 from privlab.training.evaluate import Logits
 
 
@@ -88,7 +88,8 @@ def beam_search(
 def _next(logits: Logits, tokens: LanguageTokenizer, texts: list[list[int]], context: int) -> Tensor:
     """Scores of the next token of each text, all of one length, (n, V) on the CPU; padding is never next."""
     scores = logits(torch.tensor([ids[-context:] for ids in texts]))[:, -1].float().cpu()
-    scores[:, tokens.pad] = -torch.inf
+    if tokens.pad != NO_TOKEN:
+        scores[:, tokens.pad] = -torch.inf
     return scores
 
 

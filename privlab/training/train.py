@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 from privlab.config import RunConfig
+from privlab.data.own import Added, added
 from privlab.metrics import Point, reached
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon_curve
@@ -87,6 +88,8 @@ def _steps(
 ) -> Iterator[Point | Event]:
     config, plan = trainer.config, trainer.plan
     yield _started(trainer)
+    if here := added().get(config.model.name):
+        yield _began_from(here)
     if share := trainer.full_texts:
         # Of the training texts it would be told outside of the guarantee.
         yield Event(
@@ -179,6 +182,13 @@ def _started(trainer: Trainer) -> Event:
             "plan": plan.to_dict(),
         },
     )
+
+
+def _began_from(added: Added) -> Event:
+    """Where added weights came from, which the claim says also when they are no longer here; a folder's path is kept here."""
+    source = added.source if added.revision else ""
+    about = {"source": source, "revision": added.revision, "sha256": added.sha256}
+    return Event("info", f"Begins from the weights of {added.name}.", {"weights": about})
 
 
 def _kept(trainer: Trainer) -> str:

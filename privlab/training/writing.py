@@ -20,6 +20,7 @@ from privlab.config import ConfigError, RunConfig
 from privlab.config.writing import WritingConfig
 from privlab.data.catalogue import DATASETS
 from privlab.data.load import DataMissing
+from privlab.data.own import is_own, missing
 from privlab.joblines import say
 from privlab.models.build import build
 from privlab.models.catalogue import MODELS, TRANSFORMERS
@@ -47,6 +48,8 @@ def write(config: RunConfig, state: bytes, asked: WritingConfig) -> Iterator[str
     if config.data.task != "language":
         title = MODELS[chosen.name].title if chosen.name in MODELS else chosen.name
         raise ConfigError.at("run", f"{title} sorts texts and pictures into classes; only a language model can write.")
+    if is_own(chosen.name) and chosen.name not in MODELS:
+        raise ConfigError.at("run", missing(chosen.name))
     trains = part_trained(chosen.name, chosen.trains)
     try:
         model = build(chosen.name, DATASETS[config.data.dataset], config.training.seed, trains, chosen.lora_rank)

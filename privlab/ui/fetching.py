@@ -10,7 +10,8 @@ import streamlit as st
 
 from privlab.data.catalogue import DATASETS, availability
 from privlab.data.fetch import fetch
-from privlab.data.weights import WEIGHTS, fetch_weights, weights_ready
+from privlab.data.own import is_own
+from privlab.data.weights import WEIGHTS, fetch_weights, weights_ready, weights_title
 from privlab.models.catalogue import MODELS
 from privlab.ui.guard import escape, explain, guarded
 
@@ -74,13 +75,13 @@ def show_availability(dataset: str) -> bool:
 def missing_weights(model: str) -> str | None:
     """Title of the weights that the model starts from, where they are not on this computer."""
     key = MODELS[model].weights if model in MODELS else None
-    return None if key is None or weights_ready(key) else WEIGHTS[key].title
+    return None if key is None or weights_ready(key) else weights_title(key)
 
 
 def show_weights(model: str) -> bool:
     """Below the model's field: the same for the weights that it starts from, where it has any."""
     key = MODELS[model].weights if model in MODELS else None
-    if key is None:
+    if key is None or is_own(key):
         return True
     facts = WEIGHTS[key]
     return _offer(key, facts.title, facts.download_bytes, missing_weights(model) is None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from privlab.analysis.settings import SECTIONS, SETTINGS, Setting, applies, differing, values_of
+from privlab.data.own import is_own, title
 from privlab.models.catalogue import MODELS
 
 __all__ = ["SECTIONS", "SETTINGS", "Setting", "applies", "differing", "offered", "usual_part", "values_of"]
@@ -14,6 +15,9 @@ __all__ = ["SECTIONS", "SETTINGS", "Setting", "applies", "differing", "offered",
 def offered(path: str, values: Mapping[str, Any]) -> dict[str, str]:
     """Allowed values of ``path`` beside the other choices, with the words for each: only parts that the model can train."""
     choices, model = SETTINGS[path].choices, MODELS.get(values["model.name"])
+    if path == "model.name" and is_own(chosen := values[path]) and chosen not in choices:
+        # Of settings from elsewhere: the model is missed in words, and not silently another one.
+        return choices | {chosen: f"{title(chosen)} (not on this computer)"}
     if path != "model.trains" or model is None:
         return choices
     return {key: choices[key] for key in ("auto", *model.trains)}

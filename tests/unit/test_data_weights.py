@@ -16,7 +16,8 @@ from tokenizers import Tokenizer
 from privlab.data import llama2c, weights
 from privlab.data.client import SourceFailed
 from privlab.data.fetch import FetchError
-from privlab.data.weights import FILES, WEIGHTS, fetch_weights, weights_folder, weights_missing, weights_ready
+from privlab.data.weightfiles import FILES
+from privlab.data.weights import WEIGHTS, fetch_weights, weights_folder, weights_missing, weights_ready
 
 WIDTH, HIDDEN, BLOCKS, HEADS, CONTEXT = 8, 12, 2, 2, 4
 PIECES = {" a": -1.0, " ab": -2.0, "ab": -0.5, "a": -9.0, "b": -9.0, " ": -9.0, "é": -9.0}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from opacus.validators import ModuleValidator
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
 
@@ -20,7 +20,8 @@ from privlab import paths
 from privlab.data.catalogue import DATASETS
 from privlab.data.load import DataMissing
 from privlab.data.texts import Texts
-from privlab.data.weights import CONFIG, TENSORS, WEIGHTS
+from privlab.data.weightfiles import CONFIG, TENSORS
+from privlab.data.weights import WEIGHTS
 from privlab.dpsgd.guards import MechanismError
 from privlab.models import embeddings as embedding
 from privlab.models import features, packaged
@@ -36,7 +37,13 @@ from tests.onerecord import check
 PLAIN = {"attn_implementation": "eager", "use_cache": False}
 SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 BERT = {"vocab_size": 50, "max_position_embeddings": 12, "pad_token_id": 0, **SIZES}
-LLAMA = {"vocab_size": 40, "max_position_embeddings": 12, **SIZES, "num_key_value_heads": 2}
+LLAMA = {
+    "vocab_size": 40,
+    "max_position_embeddings": 12,
+    **SIZES,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": True,
+}
 CASES = [
     (kind, part, method)
     for kind, key in (("bert", "minilm"), ("llama", "tinystories"))
@@ -186,12 +193,12 @@ def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_packaged_weights_are_loaded_whatever_the_seed(made_up: Path) -> None:
-    found = packaged.load_file(made_up / "minilm" / TENSORS)
+    found = load_file(made_up / "minilm" / TENSORS)
     one = bert("minilm", 3)
     assert torch.equal(one.embeddings.word_embeddings.weight, found["embeddings.word_embeddings.weight"])
     assert torch.equal(one.blocks[1].output.dense.weight, found["encoder.layer.1.output.dense.weight"])
     assert not any(isinstance(layer, nn.Dropout) and layer.p for layer in one.modules())
-    found = packaged.load_file(made_up / "tinystories" / TENSORS)
+    found = load_file(made_up / "tinystories" / TENSORS)
     assert torch.equal(llama("tinystories").norm.weight, found["norm.weight"])
     assert torch.equal(llama("tinystories").head.weight, found["embed_tokens.weight"])
     seven, eight = (build("minilm", DATASETS["sms-spam"], seed, "all") for seed in (7, 8))
@@ -202,11 +209,15 @@ def test_packaged_weights_are_loaded_whatever_the_seed(made_up: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "said"),
-    [("cut short", "cannot be read"), ("a tensor less", "norm.weight is missing"), ("other sizes", "size mismatch")],
+    [
+        ("cut short", "cannot be read"),
+        ("a tensor less", "lack the tensor norm.weight"),
+        ("other sizes", "size mismatch"),
+    ],
 )
 def test_damaged_weights_are_named_with_what_to_do(made_up: Path, damage: str, said: str) -> None:
     file = made_up / "tinystories" / TENSORS
-    tensors = packaged.load_file(file)
+    tensors = load_file(file)
     if damage == "cut short":
         file.write_bytes(file.read_bytes()[:-100])
     elif damage == "a tensor less":

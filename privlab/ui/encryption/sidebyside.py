@@ -11,7 +11,7 @@ from privlab.charts.live import compare_panels
 from privlab.config import ConfigError, RunConfig, load_preset
 from privlab.encryption.modes import MODES, predict
 from privlab.metrics import PHASES, size
-from privlab.models.catalogue import parameters
+from privlab.models.catalogue import MODELS, parameters
 from privlab.preflight import preflight, trained_parameters
 from privlab.runs import control
 from privlab.runs.record import Run
@@ -199,7 +199,8 @@ def _ratio(run: Run, plain: Run | None) -> str:
 
 def _server_size(run: Run) -> str:
     mode = run.config.encryption.mode
-    if not MODES[mode].is_store:
+    # A model that was added may be gone.
+    if not MODES[mode].is_store or run.config.model.name not in MODELS:
         return "–"
     return f"about {size(predict(mode, trained_parameters(run.config)).server_bytes)}"
 
