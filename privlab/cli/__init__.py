@@ -12,7 +12,7 @@ from privlab import __version__
 from privlab.analysis.decomposition import STEPS
 from privlab.cli.budget import add_budget_commands
 from privlab.cli.cost import measure_cost
-from privlab.cli.data import fetch_data, list_data
+from privlab.cli.data import add_data_commands
 from privlab.cli.decompose import decompose_run
 from privlab.cli.importing import import_run
 from privlab.cli.inspect import KINDS, export_run, list_runs, show_run
@@ -22,9 +22,7 @@ from privlab.cli.training import train_run
 from privlab.cli.verify import verify_bundle
 from privlab.cli.write import add_write_command
 from privlab.config import ConfigError, preset_names
-from privlab.data.catalogue import DATASETS
 from privlab.data.fetch import FetchError
-from privlab.data.weights import WEIGHTS
 from privlab.encryption import SealError
 from privlab.metrics import METRICS
 from privlab.runs.store import StoreError
@@ -137,13 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     add_budget_commands(commands)
     add_key_commands(commands)
 
-    data = commands.add_parser("data", help="data sets").add_subparsers(required=True, metavar="command")
-    data.add_parser("list", help="what there is and whether it is here").set_defaults(act=list_data)
-    data_fetch = data.add_parser(
-        "fetch", help="fetch a data set, or the weights of a model, into PrivLab's folder, verified"
-    )
-    data_fetch.add_argument("key", metavar="NAME", help=f"one of {', '.join((*DATASETS, *WEIGHTS))}")
-    data_fetch.set_defaults(act=fetch_data)
+    add_data_commands(commands)
     return parser
 
 

@@ -62,6 +62,8 @@ def add(source: str, *, revision: str = "", name: str = "", progress: Progress |
     if not source:
         raise FetchError("Name a folder, or a model on the Hugging Face hub such as prajjwal1/bert-tiny.")
     folder = Path(source).expanduser()
+    # A folder's path is long, and who named it knows it.
+    said = folder.name if folder.is_dir() and folder.name else source
     called = (name.strip() or folder.name or folder.absolute().name)[:_LONGEST_NAME]
     needed = 0
     try:
@@ -78,17 +80,17 @@ def add(source: str, *, revision: str = "", name: str = "", progress: Progress |
             needed = sum(path.stat().st_size for path in (model.config, model.tokenizer, *model.tensors))
             return _kept(model, called, needed, say)
     except Unsupported as error:
-        raise FetchError(f"{source} was not added. {error}") from error
+        raise FetchError(f"{said} was not added. {error}") from error
     except TensorFileError as error:
-        raise FetchError(f"{source} was not added. Its weights cannot be read: {error}") from error
+        raise FetchError(f"{said} was not added. Its weights cannot be read: {error}") from error
     except SourceFailed as failure:
         if isinstance(failure, DiskFull):
-            raise FetchError(disk_full(f"{source} needs", needed, weights_folder("").parent)) from failure
-        raise FetchError(f"{source} was not added. {str(failure).rstrip('.')}.") from failure
+            raise FetchError(disk_full(f"{said} needs", needed, weights_folder("").parent)) from failure
+        raise FetchError(f"{said} was not added. {str(failure).rstrip('.')}.") from failure
     except OSError as error:
         if is_disk_full(error):
-            raise FetchError(disk_full(f"{source} needs", needed, weights_folder("").parent)) from error
-        raise FetchError(f"{source} was not added: {error}.") from error
+            raise FetchError(disk_full(f"{said} needs", needed, weights_folder("").parent)) from error
+        raise FetchError(f"{said} was not added: {error}.") from error
 
 
 def _hub_name(source: str) -> str:

@@ -1,10 +1,11 @@
-"""Fetching a data set or a model's weights in the background of the web process, with the progress."""
+"""Fetching a data set, a model's weights or a model of one's own in the background of the web process, with the progress."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -16,9 +17,13 @@ from privlab.models.catalogue import MODELS
 from privlab.ui.guard import escape, explain, guarded
 
 
+class Stopped(Exception):
+    """A person stopped the fetch."""
+
+
 @dataclass
 class Fetching:
-    """One fetch under way or over. ``error`` is the reason of a failure, in plain words."""
+    """One fetch under way or over. ``error`` is the reason of a failure, in plain words; ``result`` what was brought."""
 
     dataset: str
     done: int = 0
@@ -26,9 +31,17 @@ class Fetching:
     what: str = "starting"
     over: bool = False
     error: str | None = None
+    result: Any = None
+    unwanted: bool = False
 
     def note(self, done: int, total: int | None, what: str) -> None:
+        if self.unwanted:
+            raise Stopped
         self.done, self.total, self.what = done, total, what
+
+    def stop(self) -> None:
+        """Ends at the next sign of progress, and leaves nothing behind."""
+        self.unwanted = True
 
     @property
     def share(self) -> float | None:
@@ -52,7 +65,9 @@ def start(dataset: str, get: Callable | None = None) -> Fetching:
 
     def work() -> None:
         try:
-            get(dataset, fetching.note)
+            fetching.result = get(dataset, fetching.note)
+        except Stopped:
+            forget(dataset)
         except Exception as error:
             fetching.error = explain(error)
         finally:
@@ -64,6 +79,11 @@ def start(dataset: str, get: Callable | None = None) -> Fetching:
 
 def find(dataset: str) -> Fetching | None:
     return _fetches.get(dataset)
+
+
+def forget(dataset: str) -> None:
+    """What became of the last fetch was taken notice of."""
+    _fetches.pop(dataset, None)
 
 
 def show_availability(dataset: str) -> bool:
@@ -90,7 +110,7 @@ def show_weights(model: str) -> bool:
 def _offer(key: str, title: str, size: int, ready: bool) -> bool:
     fetching = find(key)
     if fetching and not fetching.over:
-        _progress(key)
+        show_progress(key)
         return False
     if ready:
         return True
@@ -107,9 +127,14 @@ def _offer(key: str, title: str, size: int, ready: bool) -> bool:
 
 @st.fragment(run_every=2)
 @guarded()
-def _progress(dataset: str) -> None:
+def show_progress(dataset: str) -> None:
+    """How far the fetch under this name is, and a button that stops it; the page is drawn anew when it is over."""
     fetching = find(dataset)
     if fetching is None or fetching.over:
         st.rerun()
+    if fetching.unwanted:
+        st.caption("Stopping …")
+        return
     megabytes = f"{fetching.done / 1e6:,.1f}" + (f" of {fetching.total / 1e6:,.1f} MB" if fetching.total else " MB")
     st.progress(fetching.share or 0.0, text=f"{escape(fetching.what)}: {megabytes}")
+    st.button("Stop", key=f"stop-{dataset}", icon=":material/stop:", on_click=fetching.stop)

@@ -11,6 +11,7 @@ from privlab.ui.draft import NOISE_BY, SIGMA, TARGET
 from privlab.ui.fetching import show_availability, show_weights
 from privlab.ui.fields import field, show_problems
 from privlab.ui.launching import PASSPHRASE
+from privlab.ui.ownmodel import bring_model
 from privlab.ui.passphrase import passphrase_field
 from privlab.ui.settings import SECTIONS, SETTINGS, applies, usual_part
 
@@ -53,6 +54,7 @@ def _fields(paths: list[str], values: Mapping[str, Any], problems: Problems) -> 
             show_availability(values[path])
         if path == "model.name":
             show_weights(values[path])
+            bring_model(values["data.dataset"])
         if path == "model.trains" and (part := usual_part(values)):
             # Not in the list itself, whose chosen entry the browser does not rename.
             st.caption(f"Usual here: {part}.")

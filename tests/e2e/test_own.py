@@ -1,0 +1,69 @@
+"""A person brings a model: a folder is refused in words, another is added, chosen, trained, removed and missed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from privlab.data import own
+from privlab.data.weightfiles import TOKENIZER
+from privlab.runs.record import Status
+from tests import ownmodels
+from tests.e2e.lab import Lab, Visitor
+from tests.e2e.steps import fill, launch, preset, until
+
+
+def test_a_model_of_ones_own(fresh_lab: Lab, visitor: Visitor, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PRIVLAB_HOME", str(fresh_lab.home))
+    folder = ownmodels.folder(tmp_path / "Tiny BERT", "bert")
+    spared = (folder / TOKENIZER).rename(tmp_path / TOKENIZER)
+    page = visitor.open(fresh_lab.url)
+    form = page.locator(".st-key-settings")
+    expect(form.get_by_text("Your own model")).to_have_count(0)
+    preset(visitor, "spam-bert")
+
+    form.get_by_text("Your own model").click()
+    add, source = page.locator(".st-key-own-model-add button"), page.locator(".st-key-own-model-source input")
+    source.fill(str(folder))
+    source.press("Tab")
+    add.click()
+    expect(form.get_by_text("has no tokenizer.json")).to_be_visible()
+    visitor.settle()
+    shot(page, "refused")
+
+    spared.rename(folder / TOKENIZER)
+    add.click()
+    expect(form.get_by_text("Tiny BERT (BERT, ")).to_be_visible()
+    visitor.settle()
+    shot(page, "added")
+    page.locator(".st-key-own-model-choose button").click()
+    visitor.settle()
+    expect(form.locator(".st-key-model-name input")).to_have_value(re.compile(r"Tiny BERT \(BERT, "))
+    (key,) = own.added()
+    shot(page, "chosen")
+
+    fill(page, "training.epochs", 1)
+    visitor.settle()
+    (run,) = launch(visitor, fresh_lab)
+    assert run.config.model.name == key
+    # Loading the package transformers takes long on a busy machine.
+    until(page, fresh_lab, run.id, lambda run: run.step > 0 or run.status.is_over)
+    ended = until(page, fresh_lab, run.id, lambda run: run.status.is_over)
+    assert ended.status is Status.FINISHED and 0 < ended.epsilon <= 3
+
+    # Without the model its run is still shown, its claim too, and starting another says what to do.
+    own.remove(key)
+    visitor.open(f"{fresh_lab.url}/run?run={run.id}")
+    expect(page.get_by_text("weights that somebody added").first).to_be_visible()
+    expect(page.get_by_text(key).first).to_be_visible()
+    shot(page, "run")
+    visitor.open(f"{fresh_lab.url}/compare?runs={run.id}")
+    expect(page.get_by_text(key).first).to_be_attached()
+    visitor.open(f"{fresh_lab.url}/ledger")
+    visitor.check()
+
+
+def shot(page, name: str) -> None:
+    page.screenshot(path=f"/tmp/own_x/{name}.png", full_page=True)
