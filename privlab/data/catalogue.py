@@ -88,6 +88,11 @@ _BUSIEST_SENDERS = (
 )
 _FASHION = "Fashion-MNIST, Zalando SE (Xiao, Rasul and Vollgraf 2017)"
 
+_AS_PUBLISHED = (
+    "Repeats are kept as published: what stands twice is protected less. No checksum is known, so sizes and classes are checked, and "
+    "every fetch must equal the first one on this machine."
+)
+
 DATASETS: dict[str, DatasetFacts] = {
     facts.key: facts
     for facts in (
@@ -231,6 +236,38 @@ DATASETS: dict[str, DatasetFacts] = {
             download_bytes=2_466_699,
             about="10,566 sentences of film reviews in English, half of them favourable by the mean of twenty people's ratings. A record "
             "is a sentence: sentences of one review are several records. Every fifth is a test sentence.",
+        ),
+        DatasetFacts(
+            key="ag-news",
+            title="AG News: which section",
+            kind="text",
+            train_records=120_000,
+            test_records=7600,
+            shape=(),
+            classes=4,
+            labels=("world", "sports", "business", "science and technology"),
+            licence="none stated; given for non-commercial research",
+            source="AG's corpus of news articles (Gulli), split by Zhang, Zhao and LeCun 2015, on the Hugging Face hub",
+            embedded=False,
+            download_bytes=19_820_267,
+            about="127,600 news items in English, headline and first sentences, in the published split; a record is an item. "
+            + _AS_PUBLISHED,
+        ),
+        DatasetFacts(
+            key="imdb",
+            title="IMDB: liked or not",
+            kind="text",
+            train_records=25_000,
+            test_records=25_000,
+            shape=(),
+            classes=2,
+            labels=("disliked", "liked"),
+            licence="none stated; its authors ask to be cited",
+            source="Large Movie Review Dataset (Maas et al. 2011), on the Hugging Face hub",
+            embedded=False,
+            download_bytes=41_450_331,
+            about="50,000 film reviews in English, half of them favourable, in the published split. A record is a review: those of one "
+            "person are several records. " + _AS_PUBLISHED,
         ),
         DatasetFacts(
             key="shakespeare",

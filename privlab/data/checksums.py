@@ -3,14 +3,24 @@
 For MNIST and Fashion-MNIST the pins were taken from files whose MD5 equalled those of the original releases. CIFAR-10 is
 pinned as its package delivers it: the counts and the ten equal classes are those of the original, whose own checksums
 cover a packing that cannot be rebuilt from it. Pinning records and not archives lets one pin serve every source.
+
+Of AG News and IMDB no checksum is known here; what is fetched first on a machine is the measure of what comes later.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+
+from privlab.data.catalogue import cache_file
+from privlab.files import create_once
+
+#: Names of the arrays of a data set that has no pins here, in file order.
+PARTS = ("train_x", "train_y", "test_x", "test_y")
 
 #: Of no bytes: a language task has no labels.
 _NOTHING = hashlib.sha256().hexdigest()
@@ -63,11 +73,38 @@ def digest(array: np.ndarray) -> str:
 
 
 def mismatch(key: str, arrays: Mapping[str, np.ndarray]) -> str | None:
-    """A sentence naming the first part of ``arrays`` that differs from its pin, or None if every part is right."""
-    for part, expected in SHA256[key].items():
+    """A sentence naming the first part of ``arrays`` that differs from its pin, or None if every part is right.
+
+    A data set without a pin is compared with what was fetched first on this machine, where there is such a fetch.
+    """
+    pins = SHA256.get(key) or first_seen(key)
+    wanted = "expected" if key in SHA256 else "the first fetch on this machine had"
+    for part, expected in pins.items():
         if part not in arrays:
             return f"{part} of {key} is missing."
         found = digest(arrays[part])
         if found != expected:
-            return f"{part} of {key} has checksum {found[:12]}…, expected {expected[:12]}…"
+            return f"{part} of {key} has checksum {found[:12]}…, {wanted} {expected[:12]}…"
     return None
+
+
+def _first(key: str) -> Path:
+    return cache_file(key).with_name("first.json")
+
+
+def first_seen(key: str) -> dict[str, str]:
+    """SHA-256 of each part as it was first fetched on this machine; empty where nothing was."""
+    try:
+        found = json.loads(_first(key).read_bytes())
+        return {part: str(found[part]) for part in PARTS}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError):
+        # Not readable is not unknown: to take anything now would be to forget what was promised.
+        return dict.fromkeys(PARTS, f"an unreadable {_first(key)}")
+
+
+def keep_first(key: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Remember what a data set without a pin was when it was first fetched. Raises OSError."""
+    if key not in SHA256 and not first_seen(key):
+        create_once(_first(key), json.dumps({part: digest(arrays[part]) for part in PARTS}).encode())

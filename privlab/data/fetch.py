@@ -12,9 +12,10 @@ import numpy as np
 
 from privlab.data.cache import Progress, disk_full, is_disk_full, making, publish, quiet
 from privlab.data.catalogue import DATASETS, DatasetFacts, cache_file
-from privlab.data.checksums import SHA256, mismatch
+from privlab.data.checksums import PARTS, SHA256, keep_first, mismatch
 from privlab.data.client import DiskFull, SourceFailed
-from privlab.data.sources import SOURCES, Arrays
+from privlab.data.hubtexts import HUB_SOURCES
+from privlab.data.sources import SOURCES, Arrays, Source
 from privlab.data.textsources import TEXT_SOURCES
 
 #: Where the data sets that come with PrivLab lie.
@@ -73,7 +74,7 @@ def read(path: Path) -> Arrays:
 def _bring(facts: DatasetFacts, folder: Path, say: Progress) -> Path:
     """Try the sources in order; returns the verified file, made in ``folder``."""
     failures, total = [], facts.download_bytes
-    for number, source in enumerate(SOURCES.get(facts.key) or TEXT_SOURCES[facts.key]):
+    for number, source in enumerate(_sources(facts.key)):
         own = folder / str(number)
         own.mkdir()
         try:
@@ -82,7 +83,8 @@ def _bring(facts: DatasetFacts, folder: Path, say: Progress) -> Path:
             problem = mismatch(facts.key, arrays)
             if problem:
                 raise SourceFailed(f"wrong checksum: {problem}")
-            return _write(arrays, SHA256[facts.key], folder / "complete.npz")
+            keep_first(facts.key, arrays)
+            return _write(arrays, SHA256.get(facts.key, PARTS), folder / "complete.npz")
         except DiskFull:
             raise
         except SourceFailed as failure:
@@ -93,6 +95,10 @@ def _bring(facts: DatasetFacts, folder: Path, say: Progress) -> Path:
         f"{facts.title} could not be fetched. {'; '.join(failures)}. "
         f"Check the network connection and run “python -m privlab data fetch {facts.key}” again."
     )
+
+
+def _sources(key: str) -> tuple[Source, ...]:
+    return (SOURCES | TEXT_SOURCES | HUB_SOURCES)[key]
 
 
 def _report(say: Progress, total: int, what: str, done: int) -> None:

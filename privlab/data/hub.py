@@ -88,13 +88,17 @@ def _failure(problem: str, message: str, repo: HubRepo) -> SourceFailed:
     return SourceFailed(
         {
             "client": "The package huggingface_hub is not installed: run “pip install -r requirements-language.txt” and start PrivLab "
-            "again; or name a folder",
+            f"again{_or_folder(repo)}",
             "gated": f"{repo.name} is gated on the hub: accept its terms on its page there, run “hf auth login”, and try again",
             "unknown": f"{hub} has no {repo.kind} {repo.name}, or it is private; look at the name, or run “hf auth login”",
             "revision": f"{repo.name} has no revision {repo.revision!r} on {hub}",
             "name": f"{repo.name!r} is no name on the hub ({message})",
             "refused": f"{hub} refused ({message}); try again later",
-            "unreachable": f"The hub {hub} cannot be reached ({message}); everything else works without it. Check the network, or name "
-            "a folder with the files",
+            "unreachable": f"The hub {hub} cannot be reached ({message}); everything else works without it{_or_folder(repo)}",
         }[problem]
     )
+
+
+def _or_folder(repo: HubRepo) -> str:
+    """A model may be brought without the hub."""
+    return ". Or name a folder with the model's files" if repo.kind == "model" else ""

@@ -38,7 +38,9 @@ class Texts:
 
 
 def load_texts(key: str) -> Texts:
-    """Texts of data set ``key``. Never uses the network. No text stands in both parts, nor twice in one.
+    """Texts of data set ``key``. Never uses the network.
+
+    No text stands in both parts, nor twice in one, but in AG News and IMDB, which are as they were published.
 
     Raises:
         KeyError: no data set of texts has this key.

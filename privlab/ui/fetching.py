@@ -89,7 +89,8 @@ def forget(dataset: str) -> None:
 def show_availability(dataset: str) -> bool:
     """Below the data set's field: say whether it is here, offer to fetch it, show the progress. Returns whether it is here."""
     facts = DATASETS[dataset]
-    return _offer(dataset, facts.title, facts.download_bytes, availability(dataset).ready)
+    about = f"{facts.about} Licence: {facts.licence}."
+    return _offer(dataset, facts.title, facts.download_bytes, availability(dataset).ready, about)
 
 
 def missing_weights(model: str) -> str | None:
@@ -104,10 +105,10 @@ def show_weights(model: str) -> bool:
     if key is None or is_own(key):
         return True
     facts = WEIGHTS[key]
-    return _offer(key, facts.title, facts.download_bytes, missing_weights(model) is None)
+    return _offer(key, facts.title, facts.download_bytes, missing_weights(model) is None, f"Licence: {facts.licence}.")
 
 
-def _offer(key: str, title: str, size: int, ready: bool) -> bool:
+def _offer(key: str, title: str, size: int, ready: bool, about: str) -> bool:
     fetching = find(key)
     if fetching and not fetching.over:
         show_progress(key)
@@ -119,6 +120,7 @@ def _offer(key: str, title: str, size: int, ready: bool) -> bool:
     st.warning(
         f"{escape(title)} is not on this computer yet. It is fetched once (about {size / 1e6:,.0f} MB) and then kept."
     )
+    st.caption(escape(about))
     label = "Try again" if fetching and fetching.error else f"Fetch {title}"
     # The data set's button and the model's may stand on the page together.
     st.button(label, key="fetch" if key in DATASETS else "fetch-weights", on_click=start, args=(key,), type="primary")

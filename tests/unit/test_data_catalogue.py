@@ -12,7 +12,7 @@ from privlab.data.references import REFERENCES, references
 
 KEYS = (
     *("digits", "fashion-mnist-6k", "fashion-mnist", "mnist", "cifar10", "adult"),
-    *("sms-spam", "sms-messages", "movie-sentiment", "shakespeare", "emails"),
+    *("sms-spam", "sms-messages", "movie-sentiment", "ag-news", "imdb", "shakespeare", "emails"),
 )
 
 
