@@ -13,6 +13,7 @@ import streamlit as st
 from privlab.charts.budget import budget_figure
 from privlab.config import Problem, RunConfig
 from privlab.metrics import Release
+from privlab.models.catalogue import MODELS
 from privlab.preflight import Preflight, preflight
 from privlab.privacy import Odds, PrivacyPlan, epsilon_curve, logged_steps, odds
 from privlab.runs.estimate import estimate
@@ -52,11 +53,12 @@ def look_ahead(config: RunConfig) -> Ahead:
     Raises:
         ConfigError: every problem of the settings.
     """
-    return _look_ahead(config.to_json())
+    # A model that was added may be removed meanwhile.
+    return _look_ahead(config.to_json(), config.model.name in MODELS)
 
 
 @lru_cache(maxsize=128)
-def _look_ahead(text: str) -> Ahead:
+def _look_ahead(text: str, _here: bool) -> Ahead:
     facts = preflight(RunConfig.from_json(text))
     steps = logged_steps(facts.plan.steps, _POINTS)
     epsilon = tuple(float(value) for value in epsilon_curve(facts.plan, steps, preview=True))
