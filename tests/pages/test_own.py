@@ -11,9 +11,11 @@ import pytest
 from privlab.data import own
 from privlab.data.weightfiles import TOKENIZER
 from privlab.models.catalogue import MODELS
+from privlab.models.own import add
+from privlab.runs.record import Status
 from privlab.ui import fetching, ownmodel
 from tests import ownmodels
-from tests.pages.conftest import errors
+from tests.pages.conftest import errors, stored
 
 FETCH = "own-model"
 
@@ -98,3 +100,29 @@ def test_a_fetch_can_be_stopped(visit, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fetching.find(FETCH) is None
     app.run()
     assert "own-model-add" in {each.key for each in app.button}
+
+
+@pytest.mark.parametrize("status", [Status.FINISHED, Status.PAUSED, Status.QUEUED])
+def test_every_page_shows_a_run_whose_model_is_gone(visit, store, tmp_path: Path, status: Status) -> None:
+    key = add(str(ownmodels.folder(tmp_path / "Tiny GPT-2", "gpt2")))
+    run = stored(
+        store, "memorise", status=status, points=2, name="mine", model__name=key, privacy__protection="rounded"
+    )
+    other = stored(store, "memorise", status=status, points=2, name="other")
+    own.remove(key)
+    for page, address in (
+        ("run", {"run": run.id}),
+        ("compare", {"runs": f"{run.id},{other.id}"}),
+        ("lab", {"runs": run.id}),
+        ("ledger", {}),
+        ("encryption", {"run": run.id}),
+        ("budget", {}),
+    ):
+        app = visit(page, **address)
+        assert "Something inside PrivLab went wrong" not in errors(app), page
+        if page == "run":
+            assert "weights that somebody added" in everything(app) and key in everything(app)
+
+
+def everything(app) -> str:
+    return "\n".join(str(each.value) for each in (*app.markdown, *app.caption, *app.table, *app.dataframe))
