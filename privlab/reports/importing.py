@@ -136,6 +136,8 @@ def _data(told: Mapping[str, Any]) -> dict[str, Any]:
         found["sensitivity"] = sensitivity
     if "void" in told:
         found["void"] = str(told["void"])[:_MOST_TEXT]
+    if isinstance(weights := told.get("weights"), dict):
+        found["weights"] = {name: str(weights.get(name, ""))[:_MOST_TEXT] for name in ("source", "revision", "sha256")}
     if isinstance(opinions := told.get("opinions"), dict):
         numbers = {key: _finite(opinions.get(key)) for key in ("pld", "pld_library", "rdp", "prv")}
         flags = [str(flag)[:_MOST_TEXT] for flag in opinions.get("flags", ())]

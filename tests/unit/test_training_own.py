@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,11 @@ from privlab.metrics import Point
 from privlab.models.own import add
 from privlab.reports import bundle
 from privlab.reports.claim import claim
+from privlab.reports.importing import import_bundle
 from privlab.reports.verify import verify
+from privlab.runs.files import weights_path
 from privlab.runs.record import Run, RunEvent, Status
+from privlab.runs.store import Store
 from privlab.training.checkpoint import Checkpoint
 from privlab.training.export import weights_file
 from privlab.training.train import train
@@ -67,6 +72,7 @@ def test_a_bert_of_ones_own_learns_privately_and_its_run_outlives_it(tmp_path: P
     assert any("take" in condition and "public" in condition for condition in claim(run, events).reasons)
 
     whole = bundle(run, points, events)
+    assert str(tmp_path).encode() not in unpacked(whole)
     own.remove(key)
     assert {field.key: field.value for field in claim(run, events).fields}["start"] == said["start"]
     for each in (whole, bundle(run, points, events)):
@@ -80,11 +86,26 @@ def test_a_bert_of_ones_own_learns_privately_and_its_run_outlives_it(tmp_path: P
         list(train(settings))
 
 
+def unpacked(content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return b"\n".join(archive.read(name) for name in archive.namelist())
+
+
+def test_an_imported_run_says_what_it_began_from(tmp_path: Path) -> None:
+    key = add(str(ownmodels.folder(tmp_path / "Tiny BERT", "bert")))
+    run, points, events, _ = trained(config(key, "sms-spam"))
+    said, content = claim(run, events), bundle(run, points, events)
+    own.remove(key)
+    store = Store()
+    imported = import_bundle(store, content)
+    found = claim(imported, store.events(imported.id))
+    assert {f.key: f.value for f in found.fields}["start"] == {f.key: f.value for f in said.fields}["start"]
+    assert any("weights that somebody added" in reason for reason in found.reasons)
+
+
 def test_rounded_noise_is_checked_by_the_weights_in_the_bundle(tmp_path: Path) -> None:
     key = add(str(ownmodels.folder(tmp_path / "Tiny BERT", "bert")))
     run, points, events, saved = trained(config(key, "sms-spam", protection="rounded"))
-    from privlab.runs.files import weights_path
-
     weights_path(run).write_bytes(weights_file(Checkpoint.from_bytes(saved)))
     whole = bundle(run, points, events)
     own.remove(key)
@@ -97,7 +118,8 @@ def test_a_gpt2_of_ones_own_learns_privately_and_writes(tmp_path: Path) -> None:
     _, points, events, saved = trained(settings)
     assert 0 < points[-1].epsilon <= 8 and points[-1].metrics["test_perplexity"] > 1
     assert {"exposure_max", "recited"} <= points[-1].metrics.keys()
-    assert any(event.data.get("weights", {}).get("source") == str(tmp_path / "Tiny GPT-2") for event in events)
+    (begun,) = (event for event in events if "weights" in event.data)
+    assert "Tiny GPT-2" in begun.message and begun.data["weights"]["sha256"] == own.added()[key].sha256
     asked = WritingConfig.from_dict({"prompt": "I am on ", "tokens": 10, "temperature": 0.0})
     once, again = ("".join(write(settings, saved, asked)) for _ in range(2))
     assert once and once == again
