@@ -30,18 +30,15 @@ def test_a_model_of_ones_own(fresh_lab: Lab, visitor: Visitor, tmp_path: Path, m
     add.click()
     expect(form.get_by_text("has no tokenizer.json")).to_be_visible()
     visitor.settle()
-    shot(page, "refused")
 
     spared.rename(folder / TOKENIZER)
     add.click()
     expect(form.get_by_text("Tiny BERT (BERT, ")).to_be_visible()
     visitor.settle()
-    shot(page, "added")
     page.locator(".st-key-own-model-choose button").click()
     visitor.settle()
     expect(form.locator(".st-key-model-name input")).to_have_value(re.compile(r"Tiny BERT \(BERT, "))
     (key,) = own.added()
-    shot(page, "chosen")
 
     (run,) = launch(visitor, fresh_lab)
     assert run.config.model.name == key
@@ -55,7 +52,3 @@ def test_a_model_of_ones_own(fresh_lab: Lab, visitor: Visitor, tmp_path: Path, m
     expect(page.get_by_text(key).first).to_be_attached()
     visitor.open(f"{fresh_lab.url}/ledger")
     visitor.check()
-
-
-def shot(page, name: str) -> None:
-    page.screenshot(path=f"/tmp/own_x/{name}.png", full_page=True)
