@@ -20,12 +20,14 @@ from privlab.data.catalogue import DATASETS
 from privlab.data.fetch import FetchError
 from privlab.data.load import NOT_ASKED, DataMissing
 from privlab.data.weightfiles import CONFIG, FILES, TENSORS, TOKENIZER, weights_folder
+from privlab.dpsgd.probes import unusual_tokens
 from privlab.models.build import build
 from privlab.models.catalogue import MODELS, TRANSFORMERS, misfit, parameters
 from privlab.models.features import tokenised
 from privlab.models.own import add
 from privlab.models.tokens import NO_TOKEN, encode, next_tokens, tokenizer
 from privlab.preflight import preflight
+from privlab.training.generate import generate
 from tests import ownmodels
 from tests.onerecord import check
 
@@ -431,3 +433,21 @@ def test_texts_become_tokens_of_its_context(brought: dict[str, Path]) -> None:
         made.train_x.shape == (4128, 40) and made.train_x.min() == NO_TOKEN and made.train_x.max() < tokenizer(key).size
     )
     assert made.train_y.min() == NOT_ASKED and (made.train_y != NO_TOKEN).all()
+
+
+def test_without_a_pad_of_its_own_the_last_token_may_be_written(brought: dict[str, Path]) -> None:
+    tokens = tokenizer(add(str(brought["gpt2"])))
+
+    def last(ids: Tensor) -> Tensor:
+        return nn.functional.one_hot(torch.full(ids.shape, tokens.size - 1), tokens.size).float()
+
+    written = "".join(generate(last, tokens, "I am", most=3, context=40))
+    assert written == tokens.decode([tokens.size - 1] * 3) != ""
+
+
+def test_the_self_check_asks_for_no_padding_that_is_no_token() -> None:
+    x = torch.full((40, 12), NO_TOKEN)
+    x[:, 0], x[:, 1] = torch.arange(40) // 7, torch.arange(40) % 7
+    looked, asked = unusual_tokens(x, torch.full_like(x, NOT_ASKED), 8)
+    assert (looked[-1] == NO_TOKEN).any(), "the random record has some"
+    assert ((asked >= 0) | (asked == NOT_ASKED)).all()
