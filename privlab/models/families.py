@@ -18,6 +18,8 @@ TASKS = {"bert": "classify", "roberta": "classify", "gpt2": "language", "llama":
 #: Tokens of a text that an added model reads at most: the cost of attention grows with their square.
 MOST_TOKENS = 128
 _FEWEST_TOKENS = 4
+#: More than any published model has; each is looked for by name.
+_MOST_BLOCKS = 1000
 #: Activations of the package transformers that look at one number at a time.
 _ACTIVATIONS = (
     *("gelu", "gelu_new", "gelu_fast", "gelu_python", "gelu_pytorch_tanh", "quick_gelu"),
@@ -80,7 +82,10 @@ def describe(config: Any) -> Described:
             raise Unsupported(
                 f"{name}=true in its config.json: supported are {_ENCODERS} that read, and decoders that write."
             )
-    return {"bert": _bert, "roberta": _bert, "gpt2": _gpt2, "llama": _llama}[family](config)
+    found = {"bert": _bert, "roberta": _bert, "gpt2": _gpt2, "llama": _llama}[family](config)
+    if found.form.blocks > _MOST_BLOCKS:
+        raise Unsupported(f"It has {found.form.blocks:,} blocks by its config.json; at most {_MOST_BLOCKS:,} are read.")
+    return found
 
 
 _ENCODERS = "encoders (bert, roberta)"

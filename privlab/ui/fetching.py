@@ -115,13 +115,15 @@ def _offer(key: str, title: str, size: int, ready: bool, about: str) -> bool:
         return False
     if ready:
         return True
-    if fetching and fetching.error:
+    failed = fetching is not None and fetching.error is not None
+    if failed:
         st.error(escape(fetching.error))
     st.warning(
         f"{escape(title)} is not on this computer yet. It is fetched once (about {size / 1e6:,.0f} MB) and then kept."
     )
-    st.caption(escape(about))
-    label = "Try again" if fetching and fetching.error else f"Fetch {title}"
+    if not failed:
+        st.caption(escape(about))
+    label = "Try again" if failed else f"Fetch {title}"
     # The data set's button and the model's may stand on the page together.
     st.button(label, key="fetch" if key in DATASETS else "fetch-weights", on_click=start, args=(key,), type="primary")
     return False

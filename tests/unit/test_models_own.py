@@ -221,6 +221,7 @@ REFUSED = {
     "turned otherwise": ("llama", stated(rope_parameters={"rope_type": "dynamic", "factor": 2.0}), "dynamic.*llama3"),
     "a decoder": ("bert", stated(is_decoder=True), "is_decoder=true"),
     "activation": ("gpt2", stated(activation_function="xielu"), "xielu.*unknown"),
+    "endless": ("llama", stated(num_hidden_layers=10**12), "1,000,000,000,000 blocks.*at most 1,000"),
     "no size": ("gpt2", stated(n_layer=0), "n_layer=0"),
     "size left out": ("bert", stated(hidden_size="left out"), "hidden_size=None"),
     "heads": ("bert", stated(num_attention_heads=3), "16 is no multiple of its 3 heads"),
