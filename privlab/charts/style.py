@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ def style(place: int) -> Style:
     """
     turn, colour = divmod(place, len(COLOURS))
     return Style(COLOURS[colour], DASHES[(colour + turn) % len(DASHES)], SYMBOLS[(colour + turn) % len(SYMBOLS)])
+
+
+def of_origin(look: Style, imported: bool) -> Style:
+    """``look``, with the symbol of what was trained elsewhere where that is so."""
+    return replace(look, symbol=PROVENANCE["imported"][0]) if imported else look
 
 
 def styles(run_ids: Sequence[str]) -> dict[str, Style]:

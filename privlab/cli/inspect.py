@@ -113,8 +113,8 @@ def _report(store: Store, run: Run, what: str) -> bytes:
 
 def _program(run: Run, points: list[Point], events: list[RunEvent], what: str) -> bytes:
     """Script or notebook; a zip with the inputs beside it where no public source has the run's records."""
-    from privlab.reports.script import NotExpressible
-    from privlab.reports.scriptfile import notebook_file, script_file
+    from privlab.reports.program.files import notebook_file, script_file
+    from privlab.reports.program.script import NotExpressible
     from privlab.runs.inputfile import InputsMissing
 
     try:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from privlab.data.catalogue import availability
-from privlab.reports.expressible import not_expressible
+from privlab.data.weights import weights_missing, weights_ready
+from privlab.models.catalogue import MODELS
 from privlab.reports.pdf import chromium, to_pdf
-from privlab.reports.script import travelling
-from privlab.reports.scriptfile import file_name, notebook_file, script_file
+from privlab.reports.program.expressible import not_expressible
+from privlab.reports.program.files import file_name, notebook_file, script_file
+from privlab.reports.program.script import travelling
 from privlab.runs.record import Run
 from privlab.ui import labels
 from privlab.ui.access import store
@@ -56,9 +58,13 @@ def report_buttons(runs: Sequence[Run], name: str) -> None:
 
 def _reasons(run: Run) -> tuple[str, ...]:
     reasons = not_expressible(run, store().events(run.id))
-    if not reasons and travelling(run) and not (found := availability(run.config.data.dataset)).ready:
+    if reasons or not travelling(run):
+        return reasons
+    # Its inputs are written here, from the records and from the weights that make their features.
+    weights = MODELS[run.config.model.name].weights
+    if not (found := availability(run.config.data.dataset)).ready:
         return (found.message,)
-    return reasons
+    return (weights_missing(weights),) if weights and not weights_ready(weights) else ()
 
 
 def _program_buttons(run: Run) -> None:

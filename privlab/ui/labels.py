@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 
 from privlab.charts.live import Mark, reference_marks
-from privlab.charts.style import Style, style
+from privlab.charts.style import Style, of_origin, style
 from privlab.config import DataConfig
 from privlab.data.references import references
 from privlab.metrics import UTILITY
@@ -35,7 +35,7 @@ def looks(runs: Sequence[Run]) -> dict[str, Style]:
     if any(run.id not in _places for run in runs):
         # Deleted runs keep their place, so that no other run changes its colour when one goes.
         _places = {run.id: place for place, run in enumerate(reversed(store().list(deleted=None)))}
-    return {run.id: style(_places.get(run.id, 0)) for run in runs}
+    return {run.id: of_origin(style(_places.get(run.id, 0)), run.is_imported) for run in runs}
 
 
 def live_runs(runs: Sequence[Run], *, equal: bool = False) -> list[LiveRun]:

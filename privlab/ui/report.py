@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from privlab.charts.compare import Curve, overlay_figure
 from privlab.charts.live import compare_panels, reference_marks, run_panels, settings_line
 from privlab.charts.still import shared_part, still_figure
-from privlab.charts.style import Style, styles
+from privlab.charts.style import Style, of_origin, styles
 from privlab.data.catalogue import DATASETS
 from privlab.data.references import references
 from privlab.reports.claim import claim
@@ -35,7 +35,9 @@ def report(
         looks: how each is drawn, by id.
     """
     names = names or {run.id: run.name or run.id for run in runs}
-    looks = looks or styles([run.id for run in runs])
+    if looks is None:
+        looks = styles([run.id for run in runs])
+        looks = {run.id: of_origin(looks[run.id], run.is_imported) for run in runs}
     subjects = [_subject(store, run, names[run.id]) for run in runs]
     curves = [
         Curve(run.id, names[run.id], store.columns(run.id), settings_line(run.plan), looks[run.id]) for run in runs

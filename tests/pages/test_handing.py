@@ -12,7 +12,7 @@ from privlab.privacy import epsilon_curve
 from privlab.reports import bundle
 from privlab.runs.record import RunEvent, Status
 from privlab.ui import handing, importing
-from tests.pages.conftest import stored
+from tests.pages.conftest import errors, stored
 
 
 def downloads(app) -> set[str]:
@@ -41,6 +41,30 @@ def test_the_reason_stands_where_the_script_would(visit, store) -> None:
 def test_compare_offers_report_and_parquet(visit, store) -> None:
     runs = [stored(store, status=Status.FINISHED, points=3, name=name) for name in "ab"]
     assert {"Report, HTML", "Points, Parquet"} <= downloads(visit("compare", runs=",".join(run.id for run in runs)))
+
+
+def test_weights_that_make_features_are_asked_for(visit, store) -> None:
+    spam = {"data__dataset": "sms-spam", "model__name": "minilm-head", "training__epochs": 2}
+    run = stored(store, status=Status.FINISHED, points=2, **spam)
+    app = visit("run", run=run.id)
+    assert "Script with plain Opacus" not in downloads(app)
+    assert any("privlab data fetch minilm" in each.value.replace("\\", "") for each in app.caption)
+
+
+def test_mlflow_is_offered_where_a_server_is_named(visit, store, monkeypatch) -> None:
+    run = stored(store, status=Status.FINISHED, points=3)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert not any(button.key == f"mlflow-{run.id}" for button in visit("run", run=run.id).button)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@localhost:1")
+    monkeypatch.setattr("privlab.reports.tracking.find_spec", lambda name: None)
+    dead = visit("run", run=run.id).button(key=f"mlflow-{run.id}")
+    assert dead.disabled and "requirements" in dead.help
+    monkeypatch.setattr("privlab.reports.tracking.find_spec", lambda name: object())
+    app = visit("run", run=run.id)
+    assert "secret" not in app.button(key=f"mlflow-{run.id}").help
+    app.button(key=f"mlflow-{run.id}").click().run()
+    assert "localhost:1" in errors(app) or "mlflow" in errors(app)
+    assert store.get(run.id) == run
 
 
 class _File:

@@ -25,11 +25,11 @@ from privlab.models.build import build
 from privlab.models.catalogue import MODELS, misfit
 from privlab.preflight import preflight
 from privlab.privacy import epsilon_curve
-from privlab.reports.expressible import not_expressible
-from privlab.reports.networks import NETWORKS
-from privlab.reports.notebook import notebook
-from privlab.reports.script import NotExpressible, packages, script, travelling
-from privlab.reports.scriptfile import script_file
+from privlab.reports.program.expressible import not_expressible
+from privlab.reports.program.files import script_file
+from privlab.reports.program.networks import NETWORKS
+from privlab.reports.program.notebook import notebook
+from privlab.reports.program.script import NotExpressible, packages, script, travelling
 from privlab.runs.record import Run, RunEvent, Status
 from privlab.training.inputfile import input_arrays
 from privlab.training.optimizers import AdamCorrected

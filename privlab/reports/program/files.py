@@ -7,9 +7,9 @@ import zipfile
 from collections.abc import Mapping, Sequence
 
 from privlab.metrics import Point
-from privlab.reports.notebook import PICTURES, notebook
-from privlab.reports.records import DATA_FILE
-from privlab.reports.script import packages, script, travelling
+from privlab.reports.program.notebook import PICTURES, notebook
+from privlab.reports.program.records import DATA_FILE
+from privlab.reports.program.script import packages, script, travelling
 from privlab.runs.inputfile import inputs_npz
 from privlab.runs.record import Run, RunEvent
 

@@ -1,4 +1,4 @@
-"""The program of :mod:`privlab.reports.script` as a Jupyter notebook, with words between the cells and a picture at the end."""
+"""The program of :mod:`privlab.reports.program.script` as a Jupyter notebook, with words between the cells and a picture at the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 
 from privlab.metrics import UTILITY, Point
-from privlab.reports.script import about, headline, measure, packages, sections
+from privlab.reports.program.mechanism import measure
+from privlab.reports.program.script import about, headline, packages, sections
 from privlab.runs.record import Run, RunEvent
 
 #: What the picture is drawn with; PrivLab itself does not need it.
@@ -23,7 +24,7 @@ def notebook(run: Run, events: Sequence[RunEvent] = (), points: Sequence[Point] 
         points: of the run, drawn beside the notebook's own curve.
 
     Raises:
-        NotExpressible: with every reason of :func:`privlab.reports.expressible.not_expressible`.
+        NotExpressible: with every reason of :func:`privlab.reports.program.expressible.not_expressible`.
     """
     first, *others = sections(run, events, folder="Path.cwd()", marks=_MARKS)
     pinned = " ".join(f"{name}=={number}" for name, number in (packages(run) | PICTURES).items())

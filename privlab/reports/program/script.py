@@ -13,10 +13,10 @@ from privlab.data.catalogue import DATASETS
 from privlab.models.catalogue import MODELS, TRANSFORMERS
 from privlab.preflight import trained_parameters
 from privlab.privacy.accounting import epsilon_of
-from privlab.privacy.confirm import grid_spacing
-from privlab.reports.expressible import not_expressible, part_trained
-from privlab.reports.networks import NETWORKS
-from privlab.reports.records import features, source
+from privlab.reports.program.expressible import not_expressible, part_trained
+from privlab.reports.program.mechanism import clips, cost, is_language, loop, measure, moves, released
+from privlab.reports.program.networks import NETWORKS
+from privlab.reports.program.records import features, source
 from privlab.runs.record import Run, RunEvent
 
 #: Numbers of per-sample gradients in memory at once.
@@ -53,7 +53,7 @@ def script(run: Run, events: Sequence[RunEvent] = ()) -> str:
     and noise are fresh: the accuracy differs as that of a second run would, and ε by dp-accounting must equal the run's.
 
     Raises:
-        NotExpressible: with every reason of :func:`privlab.reports.expressible.not_expressible`.
+        NotExpressible: with every reason of :func:`privlab.reports.program.expressible.not_expressible`.
     """
     parts = sections(run, events, folder="Path(__file__).parent")
     body = "\n".join(f"\n# {part.title}\n{part.code}" if part.title else part.code for part in parts)
@@ -68,7 +68,7 @@ def travelling(run: Run) -> bool:
 def packages(run: Run) -> dict[str, str]:
     """Distributions that the program imports, with the versions that are installed here."""
     data, model = run.config.data.dataset, run.config.model.name
-    wanted = ["torch", *(["opacus"] if _clips(run) else []), *(["dp-accounting"] if run.plan.is_private else [])]
+    wanted = ["torch", *(["opacus"] if clips(run) else []), *(["dp-accounting"] if run.plan.is_private else [])]
     wanted += ["numpy", *source(data, "").packages]
     if made := features(model, data):
         wanted += made.packages
@@ -98,10 +98,10 @@ def sections(run: Run, events: Sequence[RunEvent], *, folder: str, marks: int = 
         Section("The settings of the run", "All of them are public.", _settings(run)),
         Section("The records", source(run.config.data.dataset, folder).words, _records(run, folder)),
         Section("1 load the parameters (2 encrypt them: here they stay in this process)", _ABOUT_MODEL, _model(run)),
-        Section("How the parameters move", _ABOUT_MOVES, _moves(run)),
+        Section("How the parameters move", _ABOUT_MOVES, moves(run)),
         Section("How good the released model is", "Test records are taken to be public.", _measure(run)),
-        Section("What it costs", _ABOUT_COST, _cost(run)),
-        Section("The training", _ABOUT_TRAINING[run.plan.shuffled], _training(run, marks)),
+        Section("What it costs", _ABOUT_COST, cost(run)),
+        Section("The training", _ABOUT_TRAINING[run.plan.shuffled], loop(run, marks)),
         Section("The result, beside the run's", "", _result(run)),
     )
 
@@ -115,10 +115,6 @@ _ABOUT_TRAINING = {
     False: "Each record joins each batch by its own coin flip, as the accounting supposes: batches vary in size and may be empty.",
     True: "Every record comes once an epoch, in random order, which no accountant here counts: nothing is claimed.",
 }
-
-
-def _clips(run: Run) -> bool:
-    return run.plan.max_grad_norm is not None
 
 
 def _facts(run: Run):
@@ -136,7 +132,7 @@ def headline(run: Run) -> str:
 def about(run: Run) -> str:
     """What it repeats, what it does not, and on what its ε rests; some lines."""
     lines = [
-        f"This repeats run {run.id} of PrivLab with plain PyTorch{' and Opacus' if _clips(run) else ''}, up to its step {run.step:,}. "
+        f"This repeats run {run.id} of PrivLab with plain PyTorch{' and Opacus' if clips(run) else ''}, up to its step {run.step:,}. "
         "Initial weights, sampling,",
         "clipping, noise and optimiser are the run's. Batches and noise are drawn afresh, so the accuracy differs a little.",
     ]
@@ -165,16 +161,16 @@ def _imports(run: Run) -> str:
             "from dp_accounting import GaussianDpEvent, NeighboringRelation, PoissonSampledDpEvent",
             "from dp_accounting.pld import PLDAccountant",
         ]
-    if _clips(run):
+    if clips(run):
         given += ["from opacus.grad_sample import GradSampleModule", "from opacus.optimizers import DPOptimizer"]
     given += ["import numpy as np", "import torch", "import torch.nn.functional as F", "from torch import nn"]
     given += ["from torch.func import functional_call"]
-    if _clips(run):
+    if clips(run):
         given.append("import warnings")
     groups = [[line for line in given if (line.split()[1] in _STANDARD) is own] for own in (True, False)]
     # As isort has it: first what is imported whole.
     text = "\n\n".join("\n".join(sorted(group, key=lambda row: (row[:4] == "from", row))) for group in groups if group)
-    return f"{text}\n{_QUIET if _clips(run) else ''}"
+    return f"{text}\n{_QUIET if clips(run) else ''}"
 
 
 def _stretches(values: Iterable[float]) -> str:
@@ -194,7 +190,7 @@ def _settings(run: Run) -> str:
         f"SEED = {training.seed}  # of the initial weights",
     ]
     steps = range(1, run.step + 1)
-    if _clips(run):
+    if clips(run):
         lines.append("# C and σ as pairs (steps, value), in order.")
         lines.append(f"MAX_GRAD_NORM = {_stretches(float(plan.max_grad_norm_at(step)) for step in steps)}")
         lines.append(f"NOISE_MULTIPLIER = {_stretches(float(plan.noise_multiplier_at(step)) for step in steps)}")
@@ -224,10 +220,6 @@ def _at_once(run: Run) -> int:
 
 def _reads_tokens(run: Run) -> bool:
     return run.config.model.name in PARTLY_TRAINED
-
-
-def _language(run: Run) -> bool:
-    return run.config.data.task == "language"
 
 
 def _records(run: Run, folder: str) -> str:
@@ -268,87 +260,8 @@ def _last_block(run: Run) -> int:
     return TRANSFORMERS[run.config.model.name].blocks - 1
 
 
-_CLIPPERS = {
-    "automatic": '''\
-class Clipping(DPOptimizer):
-    """Scales every gradient to nearly C (Bu et al. 2023, automatic clipping)."""
-
-    def clip_and_accumulate(self):
-        samples = self.grad_samples
-        norms = torch.stack([g.flatten(1).norm(dim=1) for g in samples], 1).norm(dim=1)
-        factors = torch.where(norms < 1e-12, 0.0, self.max_grad_norm / (norms + {stability!r}))
-        for p, g in zip(self.params, samples):
-            total = torch.einsum("i,i...", factors, g)
-            p.summed_grad = total if p.summed_grad is None else p.summed_grad + total
-''',
-    "per-layer": '''\
-LAYERS = [own for m in net.modules() if (own := [p for p in m.parameters(recurse=False) if p.requires_grad])]
-
-
-class Clipping(DPOptimizer):
-    """Shortens each of L layers' gradient to C/√L, which is C together (McMahan et al. 2018)."""
-
-    def clip_and_accumulate(self):
-        bound = self.max_grad_norm / len(LAYERS) ** 0.5
-        for layer in LAYERS:
-            norms = torch.stack([p.grad_sample.flatten(1).norm(dim=1) for p in layer], 1).norm(dim=1)
-            factors = (bound / norms).clamp(max=1)
-            for p in layer:
-                total = torch.einsum("i,i...", factors, p.grad_sample)
-                p.summed_grad = total if p.summed_grad is None else p.summed_grad + total
-''',
-}
-
-_ADAM_CORRECTED = '''\
-class AdamCorrected(torch.optim.Optimizer):
-    """Adam less the variance that the noise adds to its second moment (Tang et al. 2024, DP-AdamBC)."""
-
-    noise_variance = 0.0
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for p in (p for group in self.param_groups for p in group["params"]):
-            state = self.state[p]
-            if not state:
-                state |= {"step": 0, "noise": 0.0, "first": torch.zeros_like(p), "second": torch.zeros_like(p)}
-            state["step"] += 1
-            state["first"].lerp_(p.grad, 0.1)
-            state["second"].mul_(0.999).addcmul_(p.grad, p.grad, value=0.001)
-            state["noise"] = 0.999 * state["noise"] + 0.001 * self.noise_variance
-            signal = (state["second"] - state["noise"]) / (1 - 0.999 ** state["step"])
-            p.addcdiv_(state["first"], signal.clamp(min=1e-8).sqrt(), value=-LEARNING_RATE / (1 - 0.9 ** state["step"]))
-'''
-
-
-def _moves(run: Run) -> str:
-    plan, training = run.plan, run.config.training
-    made = {
-        "sgd": f"torch.optim.SGD(trained.values(), lr=LEARNING_RATE, momentum={training.momentum!r})",
-        "adam": "torch.optim.Adam(trained.values(), lr=LEARNING_RATE)",
-        "adam-bc": "AdamCorrected(trained.values(), {})",
-    }[training.optimizer]
-    rows = [_ADAM_CORRECTED, ""] if training.optimizer == "adam-bc" else []
-    if not _clips(run):
-        return "\n".join([*rows, "model = net", f"optimizer = {made}"]) + "\n"
-    own = _CLIPPERS.get(plan.clipping)
-    if own:
-        rows += [own.replace("{stability!r}", repr(plan.stability)), ""]
-    rows += [
-        "C = np.repeat([value for _, value in MAX_GRAD_NORM], [steps for steps, _ in MAX_GRAD_NORM])",
-        "SIGMA = np.repeat([value for _, value in NOISE_MULTIPLIER], [steps for steps, _ in NOISE_MULTIPLIER])",
-        'model = GradSampleModule(net, loss_reduction="sum")',
-        f"optimizer = {'Clipping' if own else 'DPOptimizer'}(",
-        f"    {made},",
-        "    noise_multiplier=SIGMA[0],",
-        "    max_grad_norm=C[0],",
-        "    expected_batch_size=BATCH_SIZE,  # the public B, never a batch's real size",
-        ")",
-    ]
-    return "\n".join(rows) + "\n"
-
-
 def _measure(run: Run) -> str:
-    if _language(run):
+    if is_language(run):
         return """\
 def record_losses(scores, wanted):
     each = F.cross_entropy(scores.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=-100).view_as(wanted)
@@ -375,97 +288,11 @@ def accuracy(weights):
 """
 
 
-def _cost(run: Run) -> str:
-    if not run.plan.is_private:
-        return "# Without noise on clipped gradients no privacy is claimed: ε = ∞.\n"
-    relation = {"add-or-remove-one": "ADD_OR_REMOVE_ONE", "replace-one": "REPLACE_ONE"}[run.plan.adjacency]
-    spacing = grid_spacing(run.plan.phases_until(run.step))
-    return f"""\
-def epsilon(steps):
-    accountant = PLDAccountant(NeighboringRelation.{relation}, {spacing!r})
-    for sigma, count in zip(*np.unique(SIGMA[:steps], return_counts=True)):
-        accountant.compose(PoissonSampledDpEvent(BATCH_SIZE / RECORDS, GaussianDpEvent(float(sigma))), int(count))
-    return accountant.get_epsilon(DELTA)
-"""
-
-
-#: What a batch is, where records are drawn by coin flips and where they are shuffled.
-_BATCHES = {
-    False: "np.flatnonzero(coins.random(RECORDS) < BATCH_SIZE / RECORDS)",
-    True: "shuffled[(step - 1) * BATCH_SIZE : step * BATCH_SIZE]",
-}
-
-
-def _training(run: Run, marks: int) -> str:
-    training = run.config.training
-    clips, average = _clips(run), bool(training.ema_decay)
-    rows = ["coins = np.random.default_rng()  # seeded by the operating system"]
-    if average:
-        rows.append("average = {name: torch.zeros_like(p) for name, p in trained.items()}")
-    if marks:
-        rows.append(
-            f"marks, curve = set(np.linspace(1, STEPS, {min(marks, run.step)}).round().astype(int).tolist()), []"
-        )
-    if run.plan.shuffled:
-        rows.append(
-            "shuffled = np.concatenate([coins.permutation(RECORDS) for _ in range(STEPS * BATCH_SIZE // RECORDS + 1)])"
-        )
-    rows.append("for step in range(1, STEPS + 1):  # 7 repeat 3 to 6")
-    if clips:
-        rows.append("    optimizer.max_grad_norm, optimizer.noise_multiplier = C[step - 1], SIGMA[step - 1]")
-    if training.optimizer == "adam-bc":
-        spread = "(C[step - 1] * SIGMA[step - 1] / BATCH_SIZE) ** 2" if clips else "0.0"
-        rows.append(f"    {'optimizer.original_optimizer' if clips else 'optimizer'}.noise_variance = {spread}")
-    rows += [
-        f"    batch = torch.from_numpy({_BATCHES[run.plan.shuffled]})",
-        "    parts = batch.split(AT_ONCE)",
-        "    for number, part in enumerate(parts, 1):",
-    ]
-    if clips:
-        rows += [
-            "        optimizer.signal_skip_step(number < len(parts))  # noise and update once, after the last part",
-            "        record_losses(model(train_x[part]), train_y[part]).sum().backward()  # 3 compute per-sample gradients",
-            "        optimizer.step()  # 4 clip them · 5 perturb their sum · 6 update the parameters",
-            "        optimizer.zero_grad()",
-        ]
-    else:
-        rows += [
-            "        (record_losses(model(train_x[part]), train_y[part]).sum() / BATCH_SIZE).backward()",
-            "    optimizer.step()",
-            "    optimizer.zero_grad()",
-        ]
-    if average:
-        rows += [
-            "    for name, p in trained.items():",
-            "        average[name].lerp_(p.detach(), 1 - EMA_DECAY)",
-        ]
-    if marks:
-        spent = "epsilon(step)" if run.plan.is_private else "None"
-        rows += [
-            "    if step in marks:",
-            f"        released = {_released(run)}",
-            f"        curve.append((step, {spent}, {measure(run)}(released)))",
-        ]
-    return "\n".join(rows) + "\n"
-
-
-def measure(run: Run) -> str:
-    """Name of the program's function that says how good the model is: ``accuracy`` or ``perplexity``."""
-    return "perplexity" if _language(run) else "accuracy"
-
-
-def _released(run: Run) -> str:
-    """Source of the weights that are released after ``step`` steps, by name."""
-    if run.config.training.ema_decay:
-        return "{name: total / (1 - EMA_DECAY**step) for name, total in average.items()}"
-    return "dict(trained)"
-
-
 def _result(run: Run) -> str:
-    metric, shown = measure(run), ".3f" if _language(run) else ".4f"
+    metric, shown = measure(run), ".3f" if is_language(run) else ".4f"
     known = run.metrics.get(f"test_{metric}")
     beside = f" (the run: {known:{shown}})" if known is not None and math.isfinite(known) else ""
-    rows = [f"released = {_released(run)}", f'print(f"test {metric} {{{metric}(released):{shown}}}{beside}")']
+    rows = [f"released = {released(run)}", f'print(f"test {metric} {{{metric}(released):{shown}}}{beside}")']
     if run.plan.is_private:
         rows += [
             "spent = epsilon(STEPS)",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from privlab.config.sections import PARTLY_TRAINED
 from privlab.models.catalogue import MODELS
-from privlab.reports.networks import NETWORKS
+from privlab.reports.program.networks import NETWORKS
 from privlab.runs.record import Run, RunEvent
 
 #: Parts of a transformer that train by ``requires_grad`` alone.
