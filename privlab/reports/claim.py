@@ -231,7 +231,7 @@ def _fields(run: Run, events: Sequence[RunEvent], ledger: Ledger | None, *, void
             neighbours(plan.adjacency, plan.unit),
             "What an attacker must not be able to tell apart.",
         ),
-        Field("trained", "Trained", f"elsewhere, as run {run.origin}, and imported" if run.is_imported else "here"),
+        Field("trained", "Trained", _trained(run), "Nothing here saw an imported run train."),
         Field("unit", "Unit of privacy", *_UNITS[plan.unit]),
         Field("records", f"{each.capitalize()}s N", f"{plan.records:,}{_planted(settings.data)}", "Treated as public."),
         Field("start", "Start", _start(settings.model.name, events), "What was known before the first step."),
@@ -411,6 +411,10 @@ def _augmentations(count: int) -> str:
 def _uncovered() -> str:
     private = ", ".join(metric.label.lower() for metric in METRICS.values() if metric.release is Release.PRIVATE)
     return f"{private}; timings; other runs on the same records, and choosing the best of several"
+
+
+def _trained(run: Run) -> str:
+    return f"elsewhere, as run {run.origin}, and imported" if run.is_imported else f"by PrivLab, as run {run.id}"
 
 
 def _installed() -> str:

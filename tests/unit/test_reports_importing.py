@@ -145,6 +145,19 @@ def test_a_part_of_a_run_is_never_a_finished_one(store: Store, said: str, shown:
     assert "stopped the run before its last step" in conditions or "ended with an error" in conditions
 
 
+def test_a_bundle_of_before_events_and_status_were_told_comes_too(store: Store) -> None:
+    members = contents(made())
+    del members["events.json"]
+    manifest = json.loads(members["manifest.json"])
+    for key in ("status", "created"):
+        del manifest[key]
+    del manifest["sha256"]["events.json"]
+    members["manifest.json"] = json.dumps(manifest).encode()
+    run = import_bundle(store, packed(members))
+    assert run.status is Status.STOPPED
+    assert any("No passed self-check" in reason for reason in claim(run, store.events(run.id)).reasons)
+
+
 def test_it_comes_once(store: Store) -> None:
     run = import_bundle(store, made())
     with pytest.raises(ImportRefused, match=f"here already, as {run.id}"):

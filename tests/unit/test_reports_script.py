@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from torch import nn
 
 from privlab.config import load_preset
 from privlab.data.catalogue import DATASETS
+from privlab.data.checksums import SHA256
 from privlab.dpsgd.clipping import Clipping, layers
 from privlab.metrics import Point
 from privlab.models.build import build
@@ -29,6 +31,7 @@ from privlab.reports.program.expressible import not_expressible
 from privlab.reports.program.files import script_file
 from privlab.reports.program.networks import NETWORKS
 from privlab.reports.program.notebook import notebook
+from privlab.reports.program.records import source
 from privlab.reports.program.script import NotExpressible, packages, script, travelling
 from privlab.runs.record import Run, RunEvent, Status
 from privlab.training.inputfile import input_arrays
@@ -218,6 +221,33 @@ def test_without_noise_no_epsilon_is_written(preset: str) -> None:
     text = script(a_run(preset))
     assert "no privacy is claimed" in text and "dp_accounting" not in text and "RUN_EPSILON" not in text
     assert ("opacus" in packages(a_run(preset))) == (preset == "clip-only")
+
+
+@pytest.mark.parametrize("dataset", ["fashion-mnist", "mnist", "cifar10"])
+def test_fetched_records_are_compared_with_those_of_the_run(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = DATASETS[dataset]
+    few = replace(facts, train_records=4, test_records=2)
+    rows = np.random.default_rng(0).integers(0, 256, (6, int(np.prod(facts.shape)))).astype(float)
+    names: dict = {"np": np}
+
+    def fetch_openml(**asked):
+        assert asked["return_X_y"] and not asked["as_frame"]
+        return rows, np.array(list("012345"))
+
+    monkeypatch.setitem(DATASETS, dataset, few)
+    found = source(dataset, "")
+    names["fetch_openml"] = fetch_openml
+    exec(found.imports[0], names)
+    with pytest.raises(AssertionError, match="not the records of the run"):
+        exec(found.code, names)
+    whole = rows.astype(np.uint8)
+    digests = {
+        f"{part}_x": hashlib.sha256(x.tobytes()).hexdigest() for part, x in (("train", whole[:4]), ("test", whole[4:]))
+    }
+    monkeypatch.setitem(SHA256, dataset, digests)
+    exec(source(dataset, "").code, names)
+    assert names["train_x"].shape == (4, *facts.shape) and names["test_x"].dtype == np.float32
+    assert names["test_y"].tolist() == [4, 5] and names["train_x"].max() <= 1
 
 
 def test_shuffled_epochs_are_repeated_as_such(tmp_path: Path) -> None:
