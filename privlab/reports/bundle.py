@@ -59,6 +59,7 @@ def bundle(run: Run, points: Sequence[Point], events: Sequence[RunEvent] = (), l
         "step": run.step,
         "status": run.status.value,
         "created": run.created,
+        "attempt": run.attempt,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
     }
     out = io.BytesIO()

@@ -18,7 +18,7 @@ from privlab.config import RunConfig
 from privlab.files import replace_atomically
 from privlab.privacy.plan import PrivacyPlan
 from privlab.reports.bundle import EVENTS
-from privlab.reports.pointfile import read_points
+from privlab.reports.pointfile import read_points, understated
 from privlab.reports.verify import Unreadable, unpack, verify
 from privlab.runs.files import weights_path
 from privlab.runs.record import Run, RunEvent, Status
@@ -28,7 +28,7 @@ from privlab.runs.store import StatusConflict, Store, new_id
 MOST_BYTES = 512 * 2**20
 _OVER = {status.value: status for status in (Status.FINISHED, Status.STOPPED, Status.FAILED)}
 _ID = re.compile(r"[0-9a-z]{1,32}")
-_MOST_EVENTS, _MOST_TEXT = 1000, 2000
+_MOST_EVENTS, _MOST_TEXT, _MOST_ATTEMPTS = 1000, 2000, 10_000
 #: Kinds of events that a claim reads; everything else is told as ``info``.
 _KINDS = ("info", "warning", "void", "noise-raised", "extended", "imported")
 
@@ -80,6 +80,9 @@ def _read(members: Mapping[str, bytes], manifest: Mapping[str, Any], content: by
     points = read_points(members["points.csv"].decode(), plan)
     if not points or points[-1].step != manifest["step"]:
         raise ValueError("it has no points up to its last step, so there is nothing to show.")
+    # A void claim is not reckoned, and what is shown here must not depend on what a bundle claims.
+    if too_little := understated(points, plan):
+        raise ValueError(too_little)
     last, now = points[-1], time.time()
     ended = Status.FINISHED if last.step == plan.steps else Status.STOPPED
     status = _OVER.get(str(manifest.get("status")), ended)
@@ -98,10 +101,33 @@ def _read(members: Mapping[str, bytes], manifest: Mapping[str, Any], content: by
         epsilon=last.epsilon,
         metrics=last.metrics,
         seconds=last.seconds,
+        attempt=_attempts(manifest, plan),
         error="It ended with an error where it was trained." if status is Status.FAILED else None,
         origin=origin,
     )
-    return run, points, [*_events(members), _imported(members, manifest, content, now)]
+    events = [*_events(members), *_void(members, run, now), _imported(members, manifest, content, now)]
+    return run, points, events
+
+
+def _attempts(manifest: Mapping[str, Any], plan: PrivacyPlan) -> int:
+    """How often the run was begun, which owners saw: their ε depends on it."""
+    told = manifest.get("attempt")
+    if isinstance(told, int) and 0 <= told <= _MOST_ATTEMPTS:
+        return told
+    if plan.owners > 1:
+        raise ValueError(
+            "it does not say how often the run was begun, on which the other owners' ε depends; make it anew."
+        )
+    return 0
+
+
+def _void(members: Mapping[str, bytes], run: Run, now: float) -> list[RunEvent]:
+    """A claim that was void where the run was trained stays so, whatever else its bundle tells or leaves out."""
+    said = json.loads(members["claim.json"])
+    if said["verdict"] != "void" or not run.plan.is_private or run.config.privacy.randomness == "reproducible":
+        return []
+    words = f"Its bundle claims nothing: {str(said['headline'])[:_MOST_TEXT]}"
+    return [RunEvent(0, "", now, "void", words, {"void": words})]
 
 
 def _imported(members: Mapping[str, bytes], manifest: Mapping[str, Any], content: bytes, now: float) -> RunEvent:

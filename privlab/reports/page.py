@@ -192,9 +192,7 @@ def _scripts(charts: Sequence[Chart]) -> str:
     if not charts:
         return ""
     # "</script" within a name would end the script; JSON may write any character as an escape.
-    figures = ",".join(
-        chart.figure.replace("<", "\\u003c").replace("\u2028", " ").replace("\u2029", " ") for chart in charts
-    )
+    figures = ",".join(chart.figure.replace("<", "\\u003c") for chart in charts)
     return f"<script>{get_plotlyjs()}</script>\n<script>const FIGURES = [{figures}];\n{_DRAW}</script>\n"
 
 

@@ -119,6 +119,33 @@ def test_a_void_run_stays_void(store: Store) -> None:
     assert ledger(store, "digits").private == ()
 
 
+def test_a_void_claim_stays_void_though_its_reason_is_left_out(store: Store) -> None:
+    broken = RunEvent(2, "abc1230000", 6.0, "void", "The noise was wrong.", {"void": "The noise was wrong."})
+    run = import_bundle(store, rehashed(made(events=(CHECKED, broken)), "events.json", b"[]"))
+    assert claim(run, store.events(run.id)).verdict == "void"
+    assert ledger(store, "digits").private == ()
+
+
+def test_a_void_claim_hides_no_low_point(store: Store) -> None:
+    content = with_points(lambda rows: [row.update(epsilon="0.001") for row in rows])
+    content = forged(content, "claim.json", lambda said: said.update(epsilon=None, verdict="void"))
+    assert verify(content, prv_seconds=0).wrong == ()
+    with pytest.raises(ImportRefused, match="understated"):
+        import_bundle(store, content)
+    assert untouched(store)
+
+
+def test_how_often_it_was_begun_comes_along_for_the_owners(store: Store) -> None:
+    owners = {"encryption__mode": "bfv", "encryption__owners": 3, "training__curve_points": 5}
+    content = forged(made(**owners), "manifest.json", lambda manifest: manifest.update(attempt=3))
+    silent = forged(content, "manifest.json", lambda manifest: manifest.pop("attempt"))
+    with pytest.raises(ImportRefused, match="how often the run was begun"):
+        import_bundle(store, silent)
+    run = import_bundle(store, content)
+    assert run.attempt == 3
+    assert "begun again" in " ".join(claim(run, store.events(run.id)).reasons)
+
+
 def test_it_is_never_trained_on_nor_counted_as_trained_here(store: Store) -> None:
     run = import_bundle(store, made())
     assert control.actions(run) == {"clone", "delete"}

@@ -15,6 +15,7 @@ from privlab.preflight import preflight
 from privlab.privacy import epsilon_curve
 from privlab.reports import bundle
 from privlab.reports.importing import import_bundle
+from privlab.reports.page import Chart, page
 from privlab.reports.pdf import PdfFailed, to_pdf
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
@@ -109,10 +110,15 @@ def test_names_are_text_and_never_markup_or_script(store: Store) -> None:
     assert "&lt;b&gt;mine" in body(text)
 
 
+def test_a_figure_cannot_end_the_script_that_draws_it() -> None:
+    text = page("mine", [], [Chart('{"layout": {"title": "</script><b>"}}', ())])
+    assert text.count("</script>") == 2 and figures(text)[0]["layout"]["title"] == "</script><b>"
+
+
 def test_nothing_is_loaded_from_elsewhere(store: Store) -> None:
     text = report(store, [stored(store)])
-    page = text[: text.index("<script>")]
-    assert not re.search(r"(src|href)\s*=|@import|url\(", page)
+    before = text[: text.index("<script>")]
+    assert not re.search(r"(src|href)\s*=|@import|url\(", before)
 
 
 def test_a_run_without_points_is_no_empty_chart(store: Store) -> None:

@@ -108,7 +108,7 @@ class RunTable(Database):
             "step": run.step,
             "metrics": orjson.dumps(run.metrics).decode(),
             "place": place_id(),
-            "attempt": 0,
+            "attempt": run.attempt,
             "foreground": False,
         }
         with self._write() as connection:
