@@ -43,9 +43,12 @@ def test_every_setting_has_a_widget(visit) -> None:
         ("privacy.noise_schedule", "step"),
         ("privacy.noise_schedule", "custom"),
         ("privacy.clipping", "adaptive"),
+        ("privacy.clipping", "none"),
         ("data.dataset", "sms-messages"),
         ("model.name", "small-gpt"),
         ("model.trains", "lora"),
+        ("data.dataset", "emails"),
+        ("data.unit", "user"),
     ):
         app.selectbox(key=path).select(value).run()
         look()
@@ -165,12 +168,17 @@ def test_every_bound_is_enforced_beside_its_field(visit) -> None:
     app = visit()
     app.segmented_control(key="noise_by").set_value("privacy.noise_multiplier").run()
     for path, setting in SETTINGS.items():
+        if not bounds_of(setting.info):
+            continue
         if path == "privacy.target_epsilon":
             app.segmented_control(key="noise_by").set_value(path).run()
         choices = [(others.split("|")[0], allowed[0]) for others, allowed in (setting.knob.when or {}).items()]
         if path in OF_TEXTS:
             # A data set and a model that go together.
-            choices = [("model.trains", "lora"), ("model.name", "small-gpt"), ("data.dataset", "sms-messages")]
+            dataset = (setting.knob.when or {}).get("data.dataset", ["sms-messages"])[0]
+            choices = [("model.trains", "lora"), ("model.name", "small-gpt"), ("data.dataset", dataset)]
+            if "data.unit" in (setting.knob.when or {}):
+                choices.insert(0, ("data.unit", "user"))
         for other, value in reversed(choices):
             app.selectbox(key=other).select(value).run()
         for side, bound in bounds_of(setting.info).items():
