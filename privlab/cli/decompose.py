@@ -58,14 +58,14 @@ def _rates(said: Sequence[str]) -> dict[str, float]:
 
 
 def finished(store: Store, apart: Decomposition, seeds: int | None = None) -> list[Facts]:
-    """Finished runs of the decomposition, the newest of each training and seed; seeds below ``seeds`` only, where it is
-    given."""
+    """Finished runs of the decomposition that were trained here, the newest of each training and seed; only seeds below
+    ``seeds``, where it is given."""
     any_config = next(iter(apart.configs.values()))
     newest: dict[tuple[str | None, int | None], Facts] = {}
     for run in store.list(status=[Status.FINISHED], dataset=any_config.data.dataset):
         facts = Facts.of(run, void=any(event.kind == "void" for event in store.events(run.id)))
         step = apart.step_of(facts)
-        if step and not facts.void and (seeds is None or (facts.seed or 0) < seeds):
+        if step and not facts.void and facts.provenance == "real" and (seeds is None or (facts.seed or 0) < seeds):
             newest.setdefault((step, facts.seed), facts)
     return list(newest.values())
 
