@@ -1,4 +1,4 @@
-"""The same library from a shell: ``python -m privlab COMMAND``: ``train``, ``cost``, ``decompose``, ``runs``, ``show``, ``write``,
+"""The same library from a shell: ``python -m privlab COMMAND``: ``train``, ``sweep``, ``cost``, ``decompose``, ``runs``, ``show``, ``write``,
 ``export``, ``import``, ``verify``, ``epsilon``, ``noise``, ``data``, ``keys``."""
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from privlab.cli.decompose import decompose_run
 from privlab.cli.importing import import_run
 from privlab.cli.inspect import KINDS, export_run, list_runs, show_run
 from privlab.cli.keys import add_key_commands
+from privlab.cli.sweep import add_sweep_commands
 from privlab.cli.tracking import export_mlflow
 from privlab.cli.training import train_run
 from privlab.cli.verify import verify_bundle
@@ -25,10 +26,11 @@ from privlab.config import ConfigError, preset_names
 from privlab.data.fetch import FetchError
 from privlab.encryption import SealError
 from privlab.metrics import METRICS
+from privlab.runs.control import RunActionError
 from privlab.runs.store import StoreError
 
 #: Errors that a person can do something about: shown as a sentence, never as a trace.
-PLAIN = (ConfigError, FetchError, SealError, StoreError)
+PLAIN = (ConfigError, FetchError, RunActionError, SealError, StoreError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(act=verify_bundle)
 
+    add_sweep_commands(commands)
     add_budget_commands(commands)
     add_key_commands(commands)
 

@@ -17,6 +17,7 @@ import streamlit as st
 from privlab.runs import measuring
 from privlab.runs.dispatcher import Dispatcher
 from privlab.runs.store import StoreError
+from privlab.sweeps.conductor import Conductor
 from privlab.ui import served
 from privlab.ui.access import store
 from privlab.ui.budget.route import answer_route
@@ -48,10 +49,14 @@ _HEAVY = (
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
-    """Start the dispatcher with the server; at its end (Ctrl-C) let runs reach a checkpoint and pause."""
+    """Start dispatcher and conductor with the server; at its end (Ctrl-C) let runs reach a checkpoint and pause."""
     # Scripts compute for tenths of a second; answers and streams should not wait in turns of 5 ms for them.
     sys.setswitchinterval(0.0005)
     dispatcher = await asyncio.to_thread(_start_dispatcher)
+    conductor = None
+    if dispatcher is not None:
+        conductor = Conductor(store(), lambda: dispatcher.active)
+        conductor.start()
     warm_up = asyncio.create_task(asyncio.to_thread(_warm_up))
     try:
         yield {"dispatcher": dispatcher}
@@ -60,6 +65,8 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
         await FEED.close()
         await asyncio.to_thread(jobs.stop_all)
         await asyncio.to_thread(measuring.stop_all)
+        if conductor is not None:
+            await asyncio.to_thread(conductor.stop)
         if dispatcher is not None:
             print("Waiting for runs to reach a checkpoint …", file=sys.stderr)
             await asyncio.to_thread(dispatcher.stop)

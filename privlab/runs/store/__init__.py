@@ -7,14 +7,23 @@ attempt. Each change of status names the states it may come from, so of two writ
 
 from __future__ import annotations
 
-from privlab.runs.store.errors import LostRun, StatusConflict, StoreError, StoreFull, UnknownRun
+from privlab.runs.store.errors import (
+    LostRun,
+    StatusConflict,
+    StoreError,
+    StoreFull,
+    SweepConflict,
+    UnknownRun,
+    UnknownSweep,
+)
 from privlab.runs.store.notes import Notes
 from privlab.runs.store.pointtable import PointTable
 from privlab.runs.store.progress import RunProgress
 from privlab.runs.store.runtable import RunTable, new_id
+from privlab.runs.store.sweeptable import SweepTable
 
 
-class Store(RunTable, RunProgress, PointTable, Notes):
+class Store(RunTable, RunProgress, PointTable, SweepTable, Notes):
     """All runs of one database. Safe to share between threads; after a fork, open a new one.
 
     Args:
@@ -26,4 +35,14 @@ class Store(RunTable, RunProgress, PointTable, Notes):
     """
 
 
-__all__ = ["LostRun", "StatusConflict", "Store", "StoreError", "StoreFull", "UnknownRun", "new_id"]
+__all__ = [
+    "LostRun",
+    "StatusConflict",
+    "Store",
+    "StoreError",
+    "StoreFull",
+    "SweepConflict",
+    "UnknownRun",
+    "UnknownSweep",
+    "new_id",
+]

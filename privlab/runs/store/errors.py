@@ -30,6 +30,19 @@ class UnknownRun(StoreError):
         )
 
 
+class UnknownSweep(StoreError):
+    """There is no sweep of that id."""
+
+    def __init__(self, sweep_id: str):
+        super().__init__(
+            f"There is no sweep {sweep_id!r} here. It may have been deleted, or it belongs to another PrivLab folder."
+        )
+
+
+class SweepConflict(StoreError):
+    """The sweep is not in a state from which the change is allowed (perhaps since a moment ago)."""
+
+
 class StatusConflict(StoreError):
     """The run is not in a state from which the change is allowed (perhaps since a moment ago)."""
 
