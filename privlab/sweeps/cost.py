@@ -16,16 +16,10 @@ from privlab.runs.ledger import Ledger, ledger_of
 from privlab.runs.record import Spent
 from privlab.runs.store import Store
 from privlab.runs.sweeprecord import SweepState
-from privlab.sweeps.axis import declared
 from privlab.sweeps.results import Standing
+from privlab.sweeps.space import costs_privacy
 from privlab.sweeps.spec import SweepSpec
 
-#: Settings that the accountants do not know of. What is not named here may change the plan.
-_NO_MATTER = (
-    *("training.optimizer", "training.learning_rate", "training.momentum", "training.augmentations"),
-    *("training.ema_decay", "training.curve_points", "privacy.max_grad_norm", "privacy.automatic_stability"),
-    *("privacy.target_quantile", "privacy.quantile_rate"),
-)
 #: Settings whose ends bound everything between: q and T grow with them, or σ does.
 _MONOTONE = ("privacy.noise_multiplier", "privacy.target_epsilon", "training.batch_size", "training.epochs")
 #: Plans that the bound may rest on; each takes some 0.1 s.
@@ -135,7 +129,7 @@ def _plans(text: str, dataset: str) -> tuple[PrivacyPlan, ...]:
         return ()
     sides = []
     for axis in spec.space.axes:
-        if axis.path in _NO_MATTER or axis.path.startswith("performance."):
+        if not costs_privacy(axis.path):
             continue
         if axis.path in _MONOTONE:
             sides.append([(axis.path, value) for value in axis.ends])
@@ -192,7 +186,3 @@ def spent_if_launched(store: Store, standing: Standing, plan: PrivacyPlan, datas
     more = Spent("next", "", dataset, randomness, plan, plan.steps, 0.0, "queued")
     return joint_epsilon([*planned, more])
 
-
-def matters(path: str) -> bool:
-    """Whether setting ``path`` can change what a run costs in privacy."""
-    return path in declared() and path not in _NO_MATTER and not path.startswith("performance.")

@@ -41,7 +41,7 @@ def suggest(spec: SweepSpec, rows: Sequence[Row], attempt: int = 0) -> Values:
 
 def _study(spec: SweepSpec, sampler: BaseSampler) -> optuna.Study:
     directions = ["maximize" if METRICS[spec.metric].better == "up" else "minimize"]
-    directions += ["minimize"] * spec.least_epsilon
+    directions += ["minimize"] * spec.searches_epsilon
     return optuna.create_study(directions=directions, sampler=sampler)
 
 
@@ -83,7 +83,7 @@ def _values(spec: SweepSpec, row: Row) -> list[float] | None:
     if not known:
         return None
     values = [sum(each.metrics[spec.metric] for each in known) / len(known)]
-    if spec.least_epsilon:
+    if spec.searches_epsilon:
         spent = [each.run.plan.epsilon if each.run else each.epsilon for each in known]
         values.append(max(_NO_GUARANTEE if one is None or math.isinf(one) else one for one in spent))
     return values

@@ -14,6 +14,12 @@ from privlab.data.catalogue import DATASETS
 from privlab.sweeps.axis import Axis, declared, read_axis
 
 SIGMA, TARGET = "privacy.noise_multiplier", "privacy.target_epsilon"
+#: Settings that the accountants do not know of. What is not named here may change the plan.
+_NO_MATTER = (
+    *("training.optimizer", "training.learning_rate", "training.momentum", "training.augmentations"),
+    *("training.ema_decay", "training.curve_points", "privacy.max_grad_norm", "privacy.automatic_stability"),
+    *("privacy.target_quantile", "privacy.quantile_rate"),
+)
 Values = dict[str, Any]
 
 
@@ -89,6 +95,11 @@ def with_values(base: RunConfig, values: Mapping[str, Any], **more: Any) -> RunC
     for path, value in more.items():
         set_path(raw, path.replace("__", "."), value)
     return RunConfig.from_dict(raw)
+
+
+def costs_privacy(path: str) -> bool:
+    """Whether setting ``path`` can change what a run costs in privacy."""
+    return path not in _NO_MATTER and not path.startswith("performance.")
 
 
 def in_words(values: Mapping[str, Any]) -> str:

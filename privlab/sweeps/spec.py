@@ -13,7 +13,7 @@ import tomli_w
 
 from privlab.config import ConfigError, Problem, RunConfig, load_preset
 from privlab.metrics import METRICS, UTILITY, Release
-from privlab.sweeps.space import Space, Values, in_words, with_values
+from privlab.sweeps.space import Space, Values, costs_privacy, in_words, with_values
 
 Method = Literal["grid", "random", "tpe", "nsga2"]
 Prune = Literal["none", "epsilon", "step"]
@@ -153,6 +153,11 @@ class SweepSpec:
     def is_guided(self) -> bool:
         """Whether results decide which settings come next, or how long a run trains."""
         return self.method in ("tpe", "nsga2") or self.prune != "none"
+
+    @property
+    def searches_epsilon(self) -> bool:
+        """Whether ε is a goal beside the metric: wanted, and something that is varied changes it."""
+        return self.least_epsilon and any(costs_privacy(path) for path in self.space.paths)
 
     @property
     def all_seeds(self) -> range:

@@ -21,7 +21,8 @@ from privlab.config import load_preset
 from privlab.metrics import Point
 from privlab.preflight import preflight
 from privlab.runs.record import MOVES, Reason, Run, Status
-from privlab.runs.store import LostRun, StatusConflict, Store, UnknownRun
+from privlab.runs.store import LostRun, StatusConflict, Store, SweepConflict, UnknownRun, UnknownSweep
+from privlab.runs.sweeprecord import SweepState, TrialRun
 
 CHECKED = preflight(load_preset("clip-only"))
 
@@ -419,3 +420,52 @@ def test_many_processes_open_and_write_one_store(url: str) -> None:
     assert [writer.exitcode for writer in writers] == [0] * 6
     assert [[p.step for p in store.points(run.id)] for run in runs] == [list(range(1, 61))] * 6
     store.close()
+
+
+def test_a_sweep_comes_back_as_it_was_stored(store: Store) -> None:
+    made = store.create_sweep("s1", "C by σ", {"method": "grid", "seeds": 2}, launch_key="press", drawn=7)
+    assert store.sweep("s1") == made == store.sweeps()[0]
+    assert (made.state, made.settled, made.drawn, made.seconds) == (SweepState.RUNNING, True, 7, 0.0)
+    assert store.create_sweep("s2", "again", {}, launch_key="press").id == "s1"
+    for ask in (store.sweep, store.delete_sweep):
+        with pytest.raises(UnknownSweep, match="nobody"):
+            ask("nobody")
+
+
+def test_a_sweeps_state_is_compared_before_it_is_set(store: Store) -> None:
+    store.create_sweep("s1", "", {"trials": 3})
+    store.move_sweep("s1", SweepState.PAUSED, expect=[SweepState.RUNNING], reason="why", settled=False)
+    with pytest.raises(SweepConflict, match="is paused and cannot become finished"):
+        store.move_sweep("s1", SweepState.FINISHED, expect=[SweepState.RUNNING])
+    assert [sweep.id for sweep in store.sweeps(open_only=True)] == ["s1"]
+    # It has left that state: what was settled is another one.
+    store.settle_sweep("s1", SweepState.STOPPED)
+    assert not store.sweep("s1").settled
+    store.settle_sweep("s1", SweepState.PAUSED)
+    assert store.sweeps(open_only=True) == []
+    longer = store.move_sweep("s1", SweepState.RUNNING, expect=list(SweepState), spec={"trials": 5}, extended=1)
+    assert (longer.spec, longer.extended, longer.reason, longer.ended) == ({"trials": 5}, 1, None, None)
+    store.add_sweep_seconds("s1", 10)
+    store.add_sweep_seconds("s1", 2.5)
+    assert store.sweep("s1").seconds == 12.5
+    assert store.move_sweep("s1", SweepState.STOPPED, expect=[SweepState.RUNNING]).ended is not None
+    assert store.sweeps(place="elsewhere") == []
+
+
+def test_trials_and_their_runs_are_kept_once(store: Store) -> None:
+    store.create_sweep("s1", "", {})
+    store.create_sweep("s2", "", {})
+    for values in ({"training.epochs": 3}, {"training.epochs": 4}):
+        store.add_trial("s1", 0, values)
+    store.add_trial("s1", 1, {"training.epochs": 0.25}, refused="too few")
+    for run_id in ("first", "second"):
+        store.link_trial_run("s1", 0, 5, run_id)
+    store.note_trial_run(
+        "s1", 0, 5, pruned="hopeless", status="stopped", metrics={"a": 0.5}, epsilon=1.5, step=7, seconds=2.0
+    )
+    kept, refused = store.trials("s1")
+    assert kept.values == {"training.epochs": 3} and refused.refused == "too few" and refused.runs == ()
+    assert kept.runs == (TrialRun(5, "first", "hopeless", "stopped", {"a": 0.5}, 1.5, 7, 2.0),)
+    assert store.trials("s2") == [] == store.trials("nobody")
+    store.delete_sweep("s1")
+    assert (store.trials("s1"), [sweep.id for sweep in store.sweeps()]) == ([], ["s2"])
