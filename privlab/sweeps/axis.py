@@ -3,98 +3,47 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, get_args
+from difflib import get_close_matches
+from typing import Any
 
-from pydantic.fields import FieldInfo
+from privlab.analysis.settings import SETTINGS, Setting
+from privlab.config import ConfigError
+from privlab.config.knobs import bounds_of
 
-from privlab.config import ConfigError, RunConfig
-from privlab.config.knobs import Knob, bounds_of, choices_of, knob_of
-from privlab.data.catalogue import DATASETS
-from privlab.models.catalogue import MODELS
-
-#: Groups of settings that can be varied.
-GROUPS = ("data", "model", "privacy", "training", "encryption", "performance")
+#: Every setting that can be varied. The seed has an entry of its own in a sweep.
+VARIED: dict[str, Setting] = {
+    path: setting for path, setting in SETTINGS.items() if path not in ("name", "training.seed")
+}
 #: More values than this on one axis are a mistake.
 MOST_VALUES = 1000
-_SIDES = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _RANGE = {"low", "high", "log", "step", "count"}
 #: Rounding that ranges of floats may end by, in steps.
 _SLACK = 1e-9
 
 
-@dataclass(frozen=True)
-class Declared:
-    """A setting as :mod:`privlab.config` declares it."""
-
-    path: str
-    info: FieldInfo
-    knob: Knob
-
-    @property
-    def label(self) -> str:
-        return f"{self.knob.label} {self.knob.symbol}".strip()
-
-    @property
-    def is_integer(self) -> bool:
-        return int in self._types
-
-    @property
-    def is_number(self) -> bool:
-        return self.is_integer or float in self._types
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """Allowed words; empty for a number or free text."""
-        if self.path in ("data.dataset", "model.name"):
-            return tuple(DATASETS if self.path == "data.dataset" else MODELS)
-        return choices_of(self.info)
-
-    @property
-    def _types(self) -> tuple[Any, ...]:
-        return get_args(self.info.annotation) or (self.info.annotation,)
-
-    def refusal(self, value: Any) -> str | None:
-        """Why ``value`` is none of this setting's, with the bound; None for a good one."""
-        name = self.path.rsplit(".", 1)[-1]
-        if self.choices:
-            return None if value in self.choices else f"{name}={value!r} is none of {', '.join(self.choices)}."
-        if not self.is_number:
-            return None if isinstance(value, str) else f"{name}={value!r} is refused: it is a text."
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return f"{name}={value!r} is refused: it is a number."
-        if self.is_integer and value != int(value):
-            return f"{name}={value!r} is refused: it is a whole number."
-        bounds = bounds_of(self.info)
-        holds = {
-            "ge": lambda bound: value >= bound,
-            "gt": lambda bound: value > bound,
-            "le": lambda bound: value <= bound,
-            "lt": lambda bound: value < bound,
-        }
-        if all(holds[side](bound) for side, bound in bounds.items()):
-            return None
-        words = " and ".join(f"{_SIDES[side]} {bound:,}" for side, bound in bounds.items())
-        return f"{name}={value!r} is refused: it must be {words}."
-
-    def exact(self, value: Any) -> Any:
-        """``value`` in the type of the setting."""
-        return (int(value) if self.is_integer else float(value)) if self.is_number else value
+def refusal(setting: Setting, value: Any) -> str | None:
+    """Why ``value`` is none of the setting's, with the bound; None for a good one."""
+    name = setting.path.rsplit(".", 1)[-1]
+    if setting.choices:
+        return None if value in setting.choices else f"{name}={value!r} is none of {', '.join(setting.choices)}."
+    if not setting.is_number:
+        return None if isinstance(value, str) else f"{name}={value!r} is refused: it is a text."
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return f"{name}={value!r} is refused: it is a number."
+    if setting.is_integer and value != int(value):
+        return f"{name}={value!r} is refused: it is a whole number."
+    holds = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
+    if all(holds[side](value, bound) for side, bound in bounds_of(setting.info).items()):
+        return None
+    return f"{name}={value!r} is refused: it must be {setting.bounds}."
 
 
-@cache
-def declared() -> dict[str, Declared]:
-    """Every setting that can be varied, by dotted path, in the order of declaration. The seed has its own entry of a sweep."""
-    found = {}
-    for group in GROUPS:
-        model = RunConfig.model_fields[group].annotation
-        for name, info in model.model_fields.items():
-            path = f"{group}.{name}"
-            if path != "training.seed":
-                found[path] = Declared(path, info, knob_of(model, name))
-    return found
+def exact(setting: Setting, value: Any) -> Any:
+    """``value`` in the type of the setting."""
+    return (int(value) if setting.is_integer else float(value)) if setting.is_number else value
 
 
 @dataclass(frozen=True)
@@ -123,12 +72,11 @@ class Axis:
         """All values, or None for a range of which any value may be taken."""
         if self.values:
             return self.values
-        exact = declared()[self.path].exact
         if self.count is not None:
-            return tuple(dict.fromkeys(exact(self._rounded(self._between(i))) for i in range(self.count)))
+            return tuple(dict.fromkeys(self._exact(self._rounded(self._between(i))) for i in range(self.count)))
         if self.step is not None:
             number = math.floor((self.high - self.low) / self.step + _SLACK) + 1
-            return tuple(exact(self._rounded(self.low + i * self.step)) for i in range(number))
+            return tuple(self._exact(self._rounded(self.low + i * self.step)) for i in range(number))
         return None
 
     @property
@@ -136,7 +84,7 @@ class Axis:
         """Least and greatest value of numbers; every value of a list of words."""
         if self.points is None:
             return (self.low, self.high)
-        numbers = declared()[self.path].is_number
+        numbers = VARIED[self.path].is_number
         return tuple(dict.fromkeys((min(self.points), max(self.points)))) if numbers else self.points
 
     def at(self, share: float) -> Any:
@@ -144,15 +92,14 @@ class Axis:
         points = self.points
         if points is not None:
             return points[min(int(share * len(points)), len(points) - 1)]
-        exact = declared()[self.path].exact
-        if declared()[self.path].is_integer and not self.log:
+        if VARIED[self.path].is_integer and not self.log:
             return int(self.low) + min(int(share * (self.high - self.low + 1)), int(self.high - self.low))
         value = self._rounded(
             math.exp(self._mix(math.log(self.low), math.log(self.high), share))
             if self.log
             else self._mix(self.low, self.high, share)
         )
-        return exact(min(max(value, self.low), self.high))
+        return self._exact(min(max(value, self.low), self.high))
 
     def _between(self, place: int) -> float:
         if self.count == 1:
@@ -166,9 +113,12 @@ class Axis:
     def _mix(low: float, high: float, share: float) -> float:
         return low + (high - low) * share
 
+    def _exact(self, value: float) -> Any:
+        return exact(VARIED[self.path], value)
+
     def _rounded(self, value: float) -> float:
         """Whole for a whole number's setting, else six digits: 0.30000000000000004 is nobody's choice."""
-        return round(value) if declared()[self.path].is_integer else float(f"{value:.6g}")
+        return round(value) if VARIED[self.path].is_integer else float(f"{value:.6g}")
 
     def to_raw(self) -> Any:
         """As it stands in a file: a list, or a table with the ends."""
@@ -187,7 +137,7 @@ def read_axis(path: str, raw: Any) -> Axis:
         ConfigError: at ``space.<path>``, with the value and the bound.
     """
     at = f"space.{path}"
-    told = declared().get(path)
+    told = VARIED.get(path)
     if path == "training.seed":
         raise ConfigError.at(at, "seeds are not varied here: seeds = 3 trains every combination with three of them.")
     if told is None:
@@ -200,29 +150,27 @@ def read_axis(path: str, raw: Any) -> Axis:
 
 
 def _near(path: str) -> list[str]:
-    from difflib import get_close_matches
-
-    leaves = {each.rsplit(".", 1)[-1]: each for each in declared()}
+    leaves = {each.rsplit(".", 1)[-1]: each for each in VARIED}
     near = get_close_matches(path.rsplit(".", 1)[-1], leaves, 3, 0.5)
-    return [leaves[leaf] for leaf in near] or list(declared())[:3]
+    return [leaves[leaf] for leaf in near] or list(VARIED)[:3]
 
 
-def _list(at: str, told: Declared, raw: Any) -> Axis:
+def _list(at: str, told: Setting, raw: Any) -> Axis:
     if not raw:
         raise ConfigError.at(at, "the list of values is empty: no run at all.")
     if len(raw) > MOST_VALUES:
         raise ConfigError.at(at, f"{len(raw):,} values are too many: at most {MOST_VALUES:,} on one setting.")
     for value in raw:
-        if message := told.refusal(value):
+        if message := refusal(told, value):
             raise ConfigError.at(at, message)
-    values = tuple(told.exact(value) for value in raw)
+    values = tuple(exact(told, value) for value in raw)
     for value in values:
         if values.count(value) > 1:
             raise ConfigError.at(at, f"{value!r} stands there twice.")
     return Axis(told.path, values)
 
 
-def _range(at: str, told: Declared, raw: Mapping[str, Any]) -> Axis:
+def _range(at: str, told: Setting, raw: Mapping[str, Any]) -> Axis:
     if unknown := sorted(set(raw) - _RANGE):
         raise ConfigError.at(at, f"{unknown[0]} is no part of a range; a range has low, high, log, step and count.")
     if not told.is_number:
@@ -231,7 +179,7 @@ def _range(at: str, told: Declared, raw: Mapping[str, Any]) -> Axis:
         raise ConfigError.at(at, f"{missing[0]} is missing; a range has low and high.")
     low, high, step, count = (raw.get(name) for name in ("low", "high", "step", "count"))
     for value in (low, high):
-        if message := told.refusal(value):
+        if message := refusal(told, value):
             raise ConfigError.at(at, message)
     if not low < high:
         raise ConfigError.at(at, f"low={low:g} must be below high={high:g}: the range is empty.")
@@ -253,4 +201,4 @@ def _range(at: str, told: Declared, raw: Mapping[str, Any]) -> Axis:
             raise ConfigError.at(at, f"step={step} must be a whole number, as the setting is.")
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= MOST_VALUES):
         raise ConfigError.at(at, f"count={count} must be a whole number from 2 to {MOST_VALUES:,}.")
-    return Axis(told.path, (), told.exact(low), told.exact(high), log, step, count)
+    return Axis(told.path, (), exact(told, low), exact(told, high), log, step, count)

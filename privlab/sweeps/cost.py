@@ -117,7 +117,8 @@ def worst_run(spec: SweepSpec, dataset: str) -> tuple[Phase, float, str] | None:
         min(phase.noise_multiplier for phase in phases),
         max(total_steps(plan.phases) for plan in plans),
     )
-    replaced = any(plan.adjacency == "replace-one" for plan in plans)
+    # One record more or less, and one user more or less: replacing one of either bounds both, as in the ledger.
+    replaced = len({plan.unit for plan in plans}) > 1 or any(plan.adjacency == "replace-one" for plan in plans)
     return phase, min(plan.delta for plan in plans), "replace-one" if replaced else "add-or-remove-one"
 
 
@@ -162,7 +163,7 @@ def _no_best(standing: Standing, runs: Sequence[Spent]) -> str | None:
         return "the search did not run to the end of the number that was drawn"
     if not all(each.is_private for each in runs):
         return "it needs a guarantee from every run"
-    if any(each.plan.adjacency == "replace-one" for each in runs):
+    if any(each.plan.adjacency == "replace-one" for each in runs) or len({each.plan.unit for each in runs}) > 1:
         return "its theorem is about one record added or removed, and a run protects against its replacement"
     if "data.dataset" in standing.spec.space.paths:
         return "the search chose among data sets"
@@ -185,4 +186,3 @@ def spent_if_launched(store: Store, standing: Standing, plan: PrivacyPlan, datas
     planned += [each for each in store.spent() if each.run_id in gone] if gone else []
     more = Spent("next", "", dataset, randomness, plan, plan.steps, 0.0, "queued")
     return joint_epsilon([*planned, more])
-

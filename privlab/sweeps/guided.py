@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from privlab.metrics import METRICS
 from privlab.runs.record import Status
-from privlab.sweeps.axis import Axis, declared
+from privlab.sweeps.axis import VARIED, Axis
 from privlab.sweeps.results import Row
 from privlab.sweeps.space import Values
 from privlab.sweeps.spec import SweepSpec
@@ -91,12 +91,12 @@ def _values(spec: SweepSpec, row: Row) -> list[float] | None:
 
 def _distribution(axis: Axis) -> BaseDistribution:
     points = axis.points
-    if points is not None and declared()[axis.path].is_number:
+    if points is not None and VARIED[axis.path].is_number:
         # The place of a number in its list: Optuna then knows that neighbours are alike, also on a logarithmic range.
         return IntDistribution(0, len(points) - 1)
     if points is not None:
         return CategoricalDistribution(points)
-    kind = IntDistribution if declared()[axis.path].is_integer else FloatDistribution
+    kind = IntDistribution if VARIED[axis.path].is_integer else FloatDistribution
     return kind(axis.low, axis.high, log=axis.log)
 
 
@@ -105,10 +105,10 @@ def _sorted(axis: Axis) -> list[Any]:
 
 
 def _param(axis: Axis, value: Any) -> Any:
-    numbered = axis.points is not None and declared()[axis.path].is_number
+    numbered = axis.points is not None and VARIED[axis.path].is_number
     return _sorted(axis).index(value) if numbered else value
 
 
 def _value(axis: Axis, param: Any) -> Any:
-    numbered = axis.points is not None and declared()[axis.path].is_number
+    numbered = axis.points is not None and VARIED[axis.path].is_number
     return _sorted(axis)[param] if numbered else param

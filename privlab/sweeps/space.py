@@ -11,7 +11,7 @@ from typing import Any
 from privlab.config import ConfigError, Problem, RunConfig
 from privlab.config.run import set_path
 from privlab.data.catalogue import DATASETS
-from privlab.sweeps.axis import Axis, declared, read_axis
+from privlab.sweeps.axis import VARIED, Axis, read_axis
 
 SIGMA, TARGET = "privacy.noise_multiplier", "privacy.target_epsilon"
 #: Settings that the accountants do not know of. What is not named here may change the plan.
@@ -103,18 +103,19 @@ def costs_privacy(path: str) -> bool:
 
 
 def in_words(values: Mapping[str, Any]) -> str:
-    """``C = 0.5, lr = …`` by symbols where settings have one, else by labels."""
-    return ", ".join(f"{short(path)} = {_plain(value)}" for path, value in values.items())
+    """``C = 0.5, η = 0.1`` by symbols where settings have one, else by labels."""
+    return ", ".join(f"{short(path)} = {shown(path, value)}" for path, value in values.items())
 
 
 def short(path: str) -> str:
     """What a setting is called on an axis: its symbol, or its label where it has none of its own."""
-    knob = declared()[path].knob
+    knob = VARIED[path].knob
     return knob.symbol or knob.label
 
 
-def _plain(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+def shown(path: str, value: Any) -> str:
+    """A value in words, rounded as a person reads it."""
+    return f"{value:.4g}" if isinstance(value, float) else VARIED[path].show(value)
 
 
 def _contradictions(axes: list[Axis], base: RunConfig) -> list[Problem]:
@@ -151,14 +152,15 @@ def _too_large(paths: Mapping[str, Axis], base: RunConfig) -> list[Problem]:
     known = [DATASETS[key] for key in keys if key in DATASETS]
     if not known:
         return []
-    largest = max(known, key=lambda facts: facts.train_records)
-    size = max(paths["training.batch_size"].ends)
-    if size <= largest.train_records:
+    units = _taken("privacy.unit", paths, base)
+    largest, unit = max(((facts, unit) for facts in known for unit in units), key=lambda pair: pair[0].units(pair[1]))
+    size, most = max(paths["training.batch_size"].ends), largest.units(unit)
+    if size <= most:
         return []
     return [
         Problem(
             "space.training.batch_size",
-            f"batch_size={size:,} must be at most N={largest.train_records:,}, the training records of {largest.title}.",
+            f"batch_size={size:,} must be at most N={most:,}, the training {unit}s of {largest.title}.",
         )
     ]
 
@@ -167,7 +169,7 @@ def _without_effect(paths: Mapping[str, Axis], base: RunConfig) -> list[Problem]
     """Settings to which the other choices leave nothing to say: their runs would all be the same."""
     found = []
     for path in paths:
-        for others, allowed in (declared()[path].knob.when or {}).items():
+        for others, allowed in (VARIED[path].knob.when or {}).items():
             taken = {other: _taken(other, paths, base) for other in others.split("|")}
             if not any(set(values) & set(allowed) for values in taken.values()):
                 now = " and ".join(f"{other}={', '.join(map(str, values))}" for other, values in taken.items())

@@ -9,6 +9,14 @@ from privlab.ui import sitemap, theme
 st.set_page_config(page_title="PrivLab", page_icon=theme.ICON, layout="wide", menu_items={"About": theme.ABOUT})
 theme.dress()
 st.navigation(
-    [sitemap.lab(), sitemap.run(), sitemap.compare(), sitemap.budget(), sitemap.ledger(), sitemap.encryption()],
+    [
+        sitemap.lab(),
+        sitemap.run(),
+        sitemap.compare(),
+        sitemap.sweeps(),
+        sitemap.budget(),
+        sitemap.ledger(),
+        sitemap.encryption(),
+    ],
     position="top",
 ).run()

@@ -171,6 +171,7 @@ def settings(run: Run) -> None:
     }
     rows += [{"Group": "What follows", "Setting": name, "Value": value} for name, value in follows.items()]
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=420, key="settings-table", alt="Settings of the run")
+    sitemap.link_to_new_sweep(run.id, "Sweep around these settings")
 
 
 def events(run: Run) -> None:

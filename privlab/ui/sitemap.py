@@ -23,6 +23,10 @@ def compare() -> st.Page:
     return st.Page(_FOLDER / "compare.py", title="Compare", url_path="compare")
 
 
+def sweeps() -> st.Page:
+    return st.Page(_FOLDER / "sweeps.py", title="Sweeps", url_path="sweeps")
+
+
 def budget() -> st.Page:
     return st.Page(_FOLDER / "budget.py", title="Budget", url_path="budget")
 
@@ -48,6 +52,16 @@ def link_to_compare(run_ids: Iterable[str], label: str) -> None:
     """A link to the comparison of some runs; of none, to the table of all."""
     chosen = ",".join(run_ids)
     st.page_link(compare(), label=label, query_params={"runs": chosen} if chosen else None)
+
+
+def link_to_sweep(sweep_id: str, label: str, help: str | None = None) -> None:
+    """A link to one sweep."""
+    st.page_link(sweeps(), label=label, query_params={"sweep": sweep_id}, help=help)
+
+
+def link_to_new_sweep(start: str, label: str) -> None:
+    """A link to the form of a new sweep around the settings of a run or a preset."""
+    st.page_link(sweeps(), label=label, query_params={"from": start})
 
 
 def link_to_lab(label: str = "Go to the Lab") -> None:

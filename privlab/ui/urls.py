@@ -1,4 +1,4 @@
-"""What is looked at, kept in the address: ``?run=ID`` and ``?runs=A,B,C``."""
+"""What is looked at, kept in the address: ``?run=ID``, ``?runs=A,B,C`` and ``?sweep=ID``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ MOST_RUNS = 60
 def run_id() -> str | None:
     """The run named in the address, or None."""
     return st.query_params.get("run", "").strip() or None
+
+
+def sweep_id() -> str | None:
+    """The sweep named in the address, or None."""
+    return st.query_params.get("sweep", "").strip() or None
+
+
+def sweep_from() -> str | None:
+    """The preset or run that a new sweep starts from, or None where no new one is looked at."""
+    return st.query_params.get("from", "").strip() or None
+
+
+def show_sweep(sweep_id: str | None, start: str | None = None) -> None:
+    """Name a sweep in the address, or what a new one starts from; neither is the list of all."""
+    st.query_params.from_dict({name: value for name, value in (("sweep", sweep_id), ("from", start)) if value})
 
 
 def run_ids() -> tuple[str, ...]:
