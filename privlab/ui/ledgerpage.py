@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 
 import pandas as pd
 import streamlit as st
@@ -13,11 +14,17 @@ from privlab.data.catalogue import DATASETS
 from privlab.privacy.pair import neighbours
 from privlab.runs.ledger import Ledger, best_of, no_best, set_public
 from privlab.runs.record import Spent
-from privlab.ui import labels
+from privlab.sweeps.cost import search_costs
+from privlab.sweeps.results import standing
+from privlab.ui import labels, sitemap
 from privlab.ui.access import store
 from privlab.ui.guard import attempted, escape
 
 _COLUMNS = ("Run", "Name", "State", "Launched", "Steps done", "Settings", "ε alone", "ε of all up to here")
+
+
+#: Sweeps that the page adds up, the newest.
+_SWEEPS = 20
 
 
 def section(found: Ledger) -> None:
@@ -61,6 +68,7 @@ def section(found: Ledger) -> None:
         key=f"table-{found.dataset}",
         alt=f"Runs on {title}",
     )
+    _searches(found)
     st.download_button(
         "Ledger, CSV",
         lambda: _csv(rows),
@@ -69,6 +77,25 @@ def section(found: Ledger) -> None:
         on_click="ignore",
         key=f"csv-{found.dataset}",
     )
+
+
+def _searches(found: Ledger) -> None:
+    """What each sweep on these records costs by itself; its runs are in the table above."""
+    spent = []
+    for sweep in store().sweeps()[:_SWEEPS]:
+        costs = search_costs(store(), standing(store(), sweep.id))
+        spent += [(sweep, cost) for cost in costs if cost.ledger.dataset == found.dataset]
+    for sweep, cost in spent:
+        sitemap.link_to_sweep(
+            sweep.id,
+            f"Sweep {escape(sweep.name)}: {cost.ledger.runs} runs, together {_of(cost.ledger.epsilon)}"
+            + (f" (not proved: {cost.adaptive})" if cost.adaptive else ""),
+            help="Its page says what choosing the best of it costs, and on which condition.",
+        )
+
+
+def _of(epsilon: float) -> str:
+    return "ε = ∞" if math.isinf(epsilon) else f"ε = {epsilon:.4g}"
 
 
 def _in_words(found: Ledger) -> None:

@@ -190,3 +190,11 @@ def test_a_failed_run_tells_why(visit, store) -> None:
         store.move(run.id, Status.FAILED, error="The disk is full.")
     app = visit("sweeps", sweep=sweep.id)
     assert "The disk is full." in app.dataframe[0].value["Note"][0]
+
+
+def test_the_ledger_adds_each_search_up(visit, store) -> None:
+    driven(store, method="tpe", trials=3)
+    app = visit("ledger")
+    (link,) = app.get("page_link")
+    assert link.proto.label.startswith("Sweep C by σ: 3 runs, together ε = ")
+    assert "(not proved: earlier results chose" in link.proto.label

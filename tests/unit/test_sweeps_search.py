@@ -115,6 +115,9 @@ def test_it_compares_at_equal_epsilon() -> None:
     thrifty = columns(0.1, 0.2, 0.3, 0.39, epsilon=0.5)
     assert hopeless(thrifty, 10, GOOD, metric="test_accuracy", along="epsilon") is None
     assert hopeless(thrifty, 10, GOOD, metric="test_accuracy", along="step") is not None
+    poor = columns(0.1, 0.2, 0.3, 0.37, epsilon=0.5)
+    why = hopeless(poor, 10, GOOD, metric="test_accuracy", along="epsilon")
+    assert why == "At ε = 0.2 its best test accuracy was 37.00 %, below the median 38.00 % of 4 other runs."
 
 
 @pytest.mark.parametrize(

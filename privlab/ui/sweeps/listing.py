@@ -11,7 +11,7 @@ from privlab.sweeps.progress import progress
 from privlab.sweeps.results import standing
 from privlab.ui import labels, sitemap, urls
 from privlab.ui.access import store
-from privlab.ui.guard import guarded
+from privlab.ui.guard import escape, guarded
 from privlab.ui.sweeps import words
 
 #: Seconds between two looks while a sweep runs.
@@ -60,14 +60,11 @@ def _row(sweep: Sweep) -> None:
     known = progress(store(), now)
     name, state, bar, result, created = st.columns([3, 2, 3, 4, 2], vertical_alignment="center")
     with name:
-        sitemap.link_to_sweep(sweep.id, sweep.name, help="Opens this sweep.")
+        sitemap.link_to_sweep(sweep.id, escape(sweep.name), help="Opens this sweep.")
     state.markdown(words.state(sweep))
     text = f"{known.done} of {known.total} runs" + ("" if sweep.state.is_over else f" · {words.left(known)}")
     bar.progress(min(1.0, known.share), text=text)
     found = words.best(now)
-    result.markdown(
-        "nothing finished yet"
-        if found is None
-        else f"best {METRICS[now.spec.metric].label.lower()} **{found[0]}** at {found[1]}"
-    )
+    told = METRICS[now.spec.metric].label.lower()
+    result.markdown("nothing finished yet" if found is None else f"best {told} **{found[0]}** at {escape(found[1])}")
     created.markdown(labels.clock(sweep.created))

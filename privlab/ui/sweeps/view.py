@@ -37,6 +37,7 @@ _BUTTONS = (
         control.stop,
     ),
 )
+_HEIGHT = 460
 _QUIET = {"displayModeBar": False}
 
 
@@ -252,7 +253,11 @@ def _map(now: Standing, void: set[str]) -> None:
     if not grid.runs:
         st.info("The map fills in with the first run that finishes.")
         return
-    st.plotly_chart(heatmap_figure(grid), key="sweep-map", config=_QUIET, alt=_map_in_words(now, grid))
+    figure = heatmap_figure(grid)
+    # As high as the front beside it; a scale of one value would have made-up ends.
+    figure.update_layout(height=max(figure.layout.height, _HEIGHT))
+    figure.update_traces(showscale=int((grid.n > 0).sum()) > 1, selector={"type": "heatmap"})
+    st.plotly_chart(figure, key="sweep-map", config=_QUIET, alt=_map_in_words(now, grid))
 
 
 def _label(path: str) -> str:
