@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 #: How often the store's change counter is read, and how often everything is looked at even if nothing changed.
 TICK_SECONDS = 0.2
 LOOK_SECONDS = 2.0
+#: Looks take at most one in so many seconds: with a thousand runs one takes tenths of a second, and every point is a change.
+_REST = 10
 #: Time in which a sweep is driven is written down so often: what a kill may take from a budget of hours.
 _CLOCK_SECONDS = 10.0
 #: Workers that may be started for one run before a failure of it is final.
@@ -75,17 +77,20 @@ class Conductor:
         self._thread.join()
 
     def _loop(self) -> None:
-        version, next_look = None, 0.0
+        version, next_look, earliest = None, 0.0, 0.0
         while not self._closing.wait(TICK_SECONDS):
             now = time.monotonic()
             try:
                 if not self._active():
                     self._clock.clear()
                     continue
+                if now < earliest:
+                    continue
                 changed = self._store.version()
                 if changed != version or now >= next_look:
                     version, next_look = changed, now + LOOK_SECONDS
                     self.look()
+                    earliest = time.monotonic() + _REST * (time.monotonic() - now)
                     self.problem = None
             except StoreError as error:
                 self._trouble(str(error))

@@ -180,7 +180,8 @@ def standing_of(sweep: Sweep, trials: Sequence[Trial], runs: Sequence[Run]) -> S
 
 def spec_of(sweep: Sweep) -> SweepSpec:
     """The checked specification of a stored sweep."""
-    return _spec(orjson.dumps(sweep.spec, option=orjson.OPT_SORT_KEYS))
+    # In the order of the file: it decides the order of a grid.
+    return _spec(orjson.dumps(sweep.spec))
 
 
 @lru_cache(maxsize=64)

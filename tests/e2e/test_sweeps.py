@@ -80,6 +80,7 @@ def test_a_sweep_survives_the_death_of_the_app(fresh_lab: Lab, visitor: Visitor)
     expect(page.locator(".st-key-sweep-map .js-plotly-plot").first).to_be_visible()
     shot(page, "half")
     before = until(page, lab, lambda found: finished(found) >= 3)
+    assert page.evaluate("document.querySelector('h1').dataset.mark") == "same"
     lab.kill()
     lab.start()
     visitor.open(f"{lab.url}/sweeps?sweep={before.sweep.id}")

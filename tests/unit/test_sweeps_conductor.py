@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from pathlib import Path
 
 import pytest
@@ -314,3 +315,29 @@ def test_an_ended_run_is_helped_to_its_end(store: Store) -> None:
     run = runs_control.launch(store, BASE)
     to_its_end(store, run, 0.5)
     assert store.get(run.id).status is Status.FINISHED
+
+
+def test_the_order_of_the_file_is_the_order_of_the_grid(store: Store, conductor: Conductor) -> None:
+    space = {"training.learning_rate": [0.5, 0.1], "privacy.max_grad_norm": [0.2, 1.0]}
+    sweep = control.create(store, spec(space=space))
+    to_the_end(store, conductor, sweep.id)
+    found = [tuple(row.trial.values.values()) for row in standing(store, sweep.id).rows]
+    assert found == [(0.5, 0.2), (0.5, 1.0), (0.1, 0.2), (0.1, 1.0)]
+
+
+def test_the_thread_drives_and_ends(store: Store) -> None:
+    sweep = control.create(store, spec(at_once=4))
+    active = [False]
+    running = Conductor(store, lambda: active[0])
+    running.start()
+    try:
+        time.sleep(0.5)
+        assert store.list() == []
+        active[0] = True
+        until = time.monotonic() + 60
+        while len(store.list(group=sweep.id)) < 4 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert len(store.list(group=sweep.id)) == 4
+    finally:
+        running.stop()
+    assert running.problem is None

@@ -66,7 +66,7 @@ def show_ahead(spec: SweepSpec) -> None:
             if whole and spec.method == "grid"
             else f"{len(looked)} combinations were checked; the others are checked before their launch."
         )
-    st.caption(words.SELECTION.replace("stands below", "is shown on the sweep's page"))
+    st.caption(words.SELECTION)
 
 
 def show_nothing_ahead(problems: Mapping[str, list[str]]) -> None:

@@ -25,7 +25,7 @@ _PRUNE = {
     "epsilon": "end the hopeless, at equal ε",
     "step": "end the hopeless, at equal step",
 }
-_LOOKS = {False: "even", True: "even in the logarithm"}
+_SPREADS = {False: "linear", True: "log"}
 
 
 def new_sweep(start: str) -> None:
@@ -192,7 +192,7 @@ def _ranged(path: str, base: RunConfig) -> dict[str, Any]:
         )  # fmt: skip
         draft.keep(f"sw-{name}-{path}")
     draft.kept(f"sw-log-{path}", setting.knob.symbol in ("C", "η"))
-    raw["log"] = look.selectbox("Spread", list(_LOOKS), format_func=_LOOKS.get, key=f"sw-log-{path}")
+    raw["log"] = look.selectbox("Spread", list(_SPREADS), format_func=_SPREADS.get, key=f"sw-log-{path}")
     draft.keep(f"sw-log-{path}")
     draft.kept(f"sw-count-{path}", 3)
     raw["count"] = count.number_input(

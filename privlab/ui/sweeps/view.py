@@ -16,7 +16,7 @@ from privlab.runs.sweeprecord import Sweep
 from privlab.sweeps import control
 from privlab.sweeps.figures import facts_of, fronts_of, grid_of, mapped
 from privlab.sweeps.progress import Progress, progress
-from privlab.sweeps.results import Row, Standing, standing
+from privlab.sweeps.results import Row, Standing, spec_of, standing
 from privlab.sweeps.space import in_words, shown
 from privlab.ui import labels, sitemap, urls
 from privlab.ui.access import store
@@ -24,8 +24,8 @@ from privlab.ui.guard import attempted, escape, explain, guarded
 from privlab.ui.sweeps import words
 from privlab.ui.sweeps.costcard import show_cost
 
-#: Seconds between two looks while something can change.
-_EVERY = 2
+#: Seconds between two looks while something can change; for many runs, of which each takes longer.
+_EVERY, _EVERY_OF_MANY, _MANY = 2, 6, 200
 _COST_EVERY = 15
 _BUTTONS = (
     ("pause", "Pause", "Launches no more; what trains pauses after its present batch.", control.pause),
@@ -45,8 +45,9 @@ def one_sweep(sweep_id: str) -> None:
     """Everything about one sweep. The page itself is drawn once; fragments follow what changes."""
     sweep = store().sweep(sweep_id)
     over = _rests(sweep)
+    every = _EVERY if spec_of(sweep).most_runs <= _MANY else _EVERY_OF_MANY
 
-    @st.fragment(run_every=None if over else _EVERY)
+    @st.fragment(run_every=None if over else every)
     @guarded()
     def following() -> None:
         now = standing(store(), sweep_id)
