@@ -152,7 +152,7 @@ def _too_large(paths: Mapping[str, Axis], base: RunConfig) -> list[Problem]:
     known = [DATASETS[key] for key in keys if key in DATASETS]
     if not known:
         return []
-    units = _taken("privacy.unit", paths, base)
+    units = _taken("data.unit", paths, base)
     largest, unit = max(((facts, unit) for facts in known for unit in units), key=lambda pair: pair[0].units(pair[1]))
     size, most = max(paths["training.batch_size"].ends), largest.units(unit)
     if size <= most:
