@@ -62,6 +62,11 @@ def test_head_is_the_newest_migration() -> None:
     assert scripts.get_heads() == [migrations.HEAD]
 
 
+def _without_sweeps(raw: sqlite3.Connection) -> None:
+    for table in ("trial_runs", "trials", "sweeps"):
+        raw.execute(f"DROP TABLE {table}")
+
+
 def test_a_store_of_the_first_schema_keeps_its_runs(home: Path) -> None:
     store = Store()
     run = store.create(PRIVATE.config, PRIVATE.plan)
@@ -70,6 +75,7 @@ def test_a_store_of_the_first_schema_keeps_its_runs(home: Path) -> None:
     before = store.get(run.id)
     store.close()
     with sqlite3.connect(home / "runs.sqlite") as raw:
+        _without_sweeps(raw)
         raw.execute("DROP TABLE spent")
         raw.execute("ALTER TABLE runs DROP COLUMN origin")
         raw.execute("UPDATE alembic_version SET version_num = '0001'")
@@ -78,6 +84,7 @@ def test_a_store_of_the_first_schema_keeps_its_runs(home: Path) -> None:
     assert store.get(run.id) == before
     assert [(point.step, point.epsilon) for point in store.points(run.id)] == [(1, 0.3)]
     assert store.setting("max_concurrent") == 3
+    assert store.sweeps() == []
     store.delete(run.id)
     store.purge(older_than=-1)
     assert [(each.run_id, each.step, each.void) for each in store.spent("digits")] == [(run.id, 1, False)]
@@ -87,6 +94,7 @@ def test_a_store_of_the_first_schema_keeps_its_runs(home: Path) -> None:
 def test_what_purged_runs_spent_outlives_an_upgrade(home: Path) -> None:
     Store().close()
     with sqlite3.connect(home / "runs.sqlite") as raw:
+        _without_sweeps(raw)
         raw.execute("ALTER TABLE spent DROP COLUMN void")
         raw.execute("ALTER TABLE spent DROP COLUMN imported")
         raw.execute("ALTER TABLE runs DROP COLUMN origin")
