@@ -6,22 +6,25 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
-from privlab.config import ConfigError
+from privlab.config import ConfigError, RunConfig
 from privlab.preflight import preflight
 from privlab.privacy.phases import Phase, total_steps
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.selection import naive_epsilon, selection_epsilon
 from privlab.runs.ledger import Ledger, ledger_of
-from privlab.runs.record import Spent
+from privlab.runs.record import Run, Spent, Status
 from privlab.runs.store import Store
 from privlab.runs.sweeprecord import SweepState
-from privlab.sweeps.results import Standing
+from privlab.sweeps.results import DELETED, Row, Standing
 from privlab.sweeps.space import costs_privacy
 from privlab.sweeps.spec import SweepSpec
 
 #: Settings whose ends bound everything between: q and T grow with them, or σ does.
 _MONOTONE = ("privacy.noise_multiplier", "privacy.target_epsilon", "training.batch_size", "training.epochs")
+#: Settings that a run may come to differ in after its launch.
+_CHANGED_BY_HAND = ("training.epochs", "privacy.noise_schedule", "privacy.noise_schedule_custom")
 #: Plans that the bound may rest on; each takes some 0.1 s.
 _MOST_PLANS = 32
 
@@ -66,7 +69,7 @@ def joint_epsilon(runs: Iterable[Spent]) -> float:
 
 def _cost(standing: Standing, dataset: str, runs: Sequence[Spent]) -> SearchCost:
     no_best = _no_best(standing, runs)
-    bound = _bound(standing, dataset)
+    bound = _bound(standing, dataset, runs)
     best = None
     if no_best is None:
         best = _selection(standing.spec, dataset) if bound is not None else None
@@ -84,22 +87,54 @@ def _adaptive(standing: Standing) -> str | None:
         return "a person made the search longer, perhaps because of its results"
     if standing.sweep.state in (SweepState.STOPPED, SweepState.PAUSED):
         return "a person ended or paused the search, perhaps because of its results"
+    return _by_hand(standing)
+
+
+def _by_hand(standing: Standing) -> str | None:
+    """Why the length of a run was not the search's own."""
+    for row, result in standing.results:
+        if not result.is_pruned and result.status in (Status.STOPPED, DELETED):
+            return "a person stopped one of its runs, perhaps because of its results"
+        if result.run and _is_changed(standing.spec, row, result.run):
+            return "a person changed one of its runs, perhaps because of its results"
     return None
 
 
-def _bound(standing: Standing, dataset: str) -> float | None:
+def _is_changed(spec: SweepSpec, row: Row, run: Run) -> bool:
+    """Whether a person gave the run more epochs or more noise (:mod:`privlab.runs.control`)."""
+    return any(_of(run.config, path) != row.trial.values.get(path, _of(spec.base, path)) for path in _CHANGED_BY_HAND)
+
+
+def _of(config: RunConfig, path: str) -> Any:
+    group, name = path.split(".")
+    return getattr(getattr(config, group), name)
+
+
+def _bound(standing: Standing, dataset: str, runs: Sequence[Spent]) -> float | None:
     """ε of as many runs as may be launched, each the worst of the space. A pair of distributions that dominates every run
     dominates the search, however results choose among them (Zhu, Dong, Wang 2022, arXiv:2106.08567, theorem 10)."""
     if standing.sweep.extended:
         return None
     worst = worst_run(standing.spec, dataset)
-    if worst is None:
+    if worst is None or not all(_is_below(each, worst[0]) for each in runs):
         return None
-    runs = min(
-        standing.trials * standing.spec.seeds, standing.spec.budget.runs or standing.trials * standing.spec.seeds
-    )
+    number = standing.trials * standing.spec.seeds
     phase, delta, adjacency = worst
-    return naive_epsilon([(replace(phase, steps=phase.steps * runs),)], delta, adjacency=adjacency)
+    phase = replace(phase, steps=phase.steps * min(number, standing.spec.budget.runs or number))
+    return naive_epsilon([(phase,)], delta, adjacency=adjacency)
+
+
+def _is_below(run: Spent, worst: Phase) -> bool:
+    """Whether a run did no more than ``worst``: one that a person extended afterwards may have."""
+    done = run.plan.phases_until(run.step)
+    return (
+        run.is_private
+        and total_steps(done) <= worst.steps
+        and all(
+            phase.sample_rate <= worst.sample_rate and phase.noise_multiplier >= worst.noise_multiplier
+            for phase in done
+        )
+    )
 
 
 def worst_run(spec: SweepSpec, dataset: str) -> tuple[Phase, float, str] | None:
@@ -163,6 +198,8 @@ def _no_best(standing: Standing, runs: Sequence[Spent]) -> str | None:
         return "the search did not run to the end of the number that was drawn"
     if not all(each.is_private for each in runs):
         return "it needs a guarantee from every run"
+    if changed := _by_hand(standing):
+        return changed
     if any(each.plan.adjacency == "replace-one" for each in runs) or len({each.plan.unit for each in runs}) > 1:
         return "its theorem is about one record added or removed, and a run protects against its replacement"
     if "data.dataset" in standing.spec.space.paths:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from privlab.metrics import Point
 from privlab.preflight import preflight
 from privlab.privacy.accounting import epsilon_of
 from privlab.privacy.phases import Phase
 from privlab.privacy.selection import selection_epsilon
+from privlab.runs import control as runs_control
 from privlab.runs.record import Status
 from privlab.runs.store import Store
 from privlab.runs.sweeprecord import Sweep
@@ -145,10 +147,40 @@ def test_a_run_without_a_guarantee_makes_it_infinite(store: Store) -> None:
     assert len(found.ledger.unprotected) == 1
 
 
-def test_stopped_runs_count_the_steps_done(store: Store) -> None:
+def test_before_the_first_point_nothing_is_spent(store: Store) -> None:
+    sweep = control.create(store, spec(space=CLIPS, at_once=1))
+    Conductor(store, lambda: True).look()
+    assert len(store.list(group=sweep.id)) == 1
+    assert search_costs(store, standing(store, sweep.id)) == []
+
+
+def test_a_run_that_a_person_made_longer_breaks_every_bound(store: Store) -> None:
+    sweep = finished(store, space=CLIPS, method="random", trials=3)
+    assert cost(store, sweep).adaptive is None and cost(store, sweep).beforehand is not None
+    run = store.list(group=sweep.id)[0]
+    runs_control.extend(store, run.id, 5)
+    longer = store.get(run.id)
+    store.move(run.id, Status.STARTING)
+    store.move(run.id, Status.RUNNING)
+    store.append(run.id, Point(longer.steps, 7.0, 9.0, 2.0, {"test_accuracy": 0.9}))
+    found = cost(store, sweep)
+    assert "a person changed one of its runs" in found.adaptive
+    assert found.beforehand is None
+
+
+def test_a_run_that_a_person_stopped_is_said(store: Store) -> None:
     sweep = control.create(store, spec(space=CLIPS, at_once=1))
     conductor = Conductor(store, lambda: True)
     conductor.look()
     (run,) = store.list(group=sweep.id)
     store.move(run.id, Status.STARTING)
-    assert search_costs(store, standing(store, sweep.id)) == []
+    store.move(run.id, Status.RUNNING)
+    store.append(run.id, Point(1, 0.1, 1.0, 0.1, {"test_accuracy": 0.1}))
+    store.move(run.id, Status.STOPPED)
+    for _ in range(4):
+        conductor.look()
+        finish_all(store, sweep.id, lambda run: 0.5)
+    found = cost(store, store.sweep(sweep.id))
+    assert "a person stopped one of its runs" in found.adaptive
+    # It did less than was planned, which the number fixed beforehand allows.
+    assert found.beforehand > found.ledger.epsilon
