@@ -83,7 +83,7 @@ def check_sweep(given: argparse.Namespace) -> int:
 def _plan(spec: SweepSpec) -> str:
     varied = "; ".join(f"{axis.path}: {axis.to_raw()}" for axis in spec.space.axes)
     mean = "a number of combinations drawn at random, on average " if spec.trials_drawn else ""
-    return f"{spec.name}: {spec.method}, {mean}{spec.most_trials:,} combinations × {spec.seeds} seeds = {spec.most_runs:,} runs at most. Varied: {varied}"
+    return f"{spec.name}: {spec.method}, {mean}{spec.most_trials:,} combinations × {spec.seeds} seed{'s' * (spec.seeds > 1)} = {spec.most_runs:,} runs at most. Varied: {varied}"
 
 
 def run_sweep(given: argparse.Namespace) -> int:
@@ -148,7 +148,7 @@ def _follow(store: Store, dispatcher: Dispatcher, conductor: Conductor, sweep: S
 
 
 def _line(now: Progress) -> str:
-    left = "" if now.seconds_left is None else f", about {now.seconds_left:,.0f} s left"
+    left = "" if not now.seconds_left else f", about {now.seconds_left:,.0f} s left"
     parts = [
         f"{count} {word}"
         for count, word in ((now.failed, "failed"), (now.pruned, "ended early"), (now.refused, "refused"))

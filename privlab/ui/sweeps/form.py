@@ -59,14 +59,20 @@ def new_sweep(start: str) -> None:
         else:
             show_ahead(spec)
         st.button(
-            "Launch sweep", key="launch-sweep", type="primary", disabled=spec is None, on_click=_launch, args=(raw,)
+            "Launch sweep",
+            key="launch-sweep",
+            type="primary",
+            disabled=spec is None,
+            on_click=_launch,
+            args=(raw, draft.launch_key()),
         )
 
 
-def _launch(raw: Mapping[str, Any]) -> None:
+def _launch(raw: Mapping[str, Any], key: str) -> None:
+    """A second press of the same button, drawn with the same ``key``, finds the sweep of the first."""
     with attempted():
         try:
-            sweep = control.create(store(), SweepSpec.read(raw), launch_key=draft.launch_key())
+            sweep = control.create(store(), SweepSpec.read(raw), launch_key=key)
         except ConfigError as error:
             return refuse("Nothing was launched. " + " ".join(problem.message for problem in error.problems))
         draft.forget()
