@@ -44,6 +44,7 @@ def section(found: Ledger) -> None:
     figure, words = st.columns([3, 2], gap="medium")
     with words:
         _in_words(found)
+        _searches(found)
     with st.spinner("Adding up the runs …"):
         rows = _rows(found)
     with figure:
@@ -68,7 +69,6 @@ def section(found: Ledger) -> None:
         key=f"table-{found.dataset}",
         alt=f"Runs on {title}",
     )
-    _searches(found)
     st.download_button(
         "Ledger, CSV",
         lambda: _csv(rows),

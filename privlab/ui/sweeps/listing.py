@@ -6,7 +6,7 @@ import streamlit as st
 
 from privlab.config import PRESETS
 from privlab.metrics import METRICS
-from privlab.runs.sweeprecord import Sweep
+from privlab.runs.sweeprecord import Sweep, SweepState
 from privlab.sweeps.progress import progress
 from privlab.sweeps.results import standing
 from privlab.ui import labels, sitemap, urls
@@ -62,7 +62,9 @@ def _row(sweep: Sweep) -> None:
     with name:
         sitemap.link_to_sweep(sweep.id, escape(sweep.name), help="Opens this sweep.")
     state.markdown(words.state(sweep))
-    text = f"{known.done} of {known.total} runs" + ("" if sweep.state.is_over else f" · {words.left(known)}")
+    text = f"{known.done} of {known.total} runs" + (
+        f" · {words.left(known)}" if sweep.state is SweepState.RUNNING else ""
+    )
     bar.progress(min(1.0, known.share), text=text)
     found = words.best(now)
     told = METRICS[now.spec.metric].label.lower()
