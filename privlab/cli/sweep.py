@@ -83,7 +83,11 @@ def check_sweep(given: argparse.Namespace) -> int:
 def _plan(spec: SweepSpec) -> str:
     varied = "; ".join(f"{axis.path}: {axis.to_raw()}" for axis in spec.space.axes)
     mean = "a number of combinations drawn at random, on average " if spec.trials_drawn else ""
-    return f"{spec.name}: {spec.method}, {mean}{spec.most_trials:,} combinations × {spec.seeds} seed{'s' * (spec.seeds > 1)} = {spec.most_runs:,} runs at most. Varied: {varied}"
+    seeds = f"{spec.seeds} seed{'s' * (spec.seeds > 1)}"
+    return (
+        f"{spec.name}: {spec.method}, {mean}{spec.most_trials:,} combinations × {seeds} = {spec.most_runs:,} runs at most. "
+        f"Varied: {varied}"
+    )
 
 
 def run_sweep(given: argparse.Namespace) -> int:

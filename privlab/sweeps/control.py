@@ -152,7 +152,8 @@ def extend(
         raise SweepActionError("Nothing to extend by: give trials, seeds or a larger budget.")
     if sweep.drawn is not None:
         raise SweepActionError(
-            f"The number of trials of sweep {sweep_id} was drawn before the first one; making it longer would void what it is for."
+            f"The number of trials of sweep {sweep_id} was drawn before the first one; making it longer would "
+            "void what it is for."
         )
     longer = extension(spec_of(sweep), **given)
     return _act(

@@ -284,7 +284,8 @@ def _misfits(spec: SweepSpec) -> list[Problem]:
         found.append(
             Problem(
                 "seeds" if spec.most_trials <= MOST_RUNS else "space",
-                f"{spec.most_trials:,} combinations with {spec.seeds} seeds are {runs:,} runs: at most {MOST_RUNS:,} in one sweep.",
+                f"{spec.most_trials:,} combinations with {spec.seeds} seeds are {runs:,} runs: at most {MOST_RUNS:,} "
+                "in one sweep.",
             )
         )
     facts = METRICS[spec.metric]
@@ -326,7 +327,8 @@ def _drawn_misfits(spec: SweepSpec) -> list[Problem]:
         return [
             Problem(
                 "trials",
-                f"trials={spec.trials} is refused: a drawn number of trials has a mean of at most {most} with {spec.seeds} seeds, "
+                f"trials={spec.trials} is refused: a drawn number of trials has a mean of at most {most} with "
+                f"{spec.seeds} seeds, "
                 f"so that {MOST_RUNS:,} runs hold whatever is drawn.",
             )
         ]

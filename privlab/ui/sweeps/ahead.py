@@ -83,7 +83,8 @@ def _cost(spec: SweepSpec) -> None:
     worst = None if "data.dataset" in spec.space.paths else worst_run(spec, dataset)
     if worst is None:
         st.markdown(
-            "What the whole search can cost in ε is not bounded beforehand: a run may have no guarantee, or too many settings decide it."
+            "What the whole search can cost in ε is not bounded beforehand: a run may have no guarantee, or too "
+            "many settings decide it."
         )
         return
     phase, delta, adjacency = worst
@@ -95,7 +96,8 @@ def _cost(spec: SweepSpec) -> None:
         best = selection_epsilon([trial], delta, spec.trials, "geometric") if adjacency == ONE else None
         said = "not known" if best is None else f"ε = {best:.4g}"
         st.markdown(
-            f"As many runs as there are on average cost **ε = {together:.4g}** together, at δ = {delta:g}. Publishing nothing but the best, "
+            f"As many runs as there are on average cost **ε = {together:.4g}** together, at δ = {delta:g}. "
+            "Publishing nothing but the best, "
             f"and never how many there were: **{said}**."
         )
         return

@@ -41,19 +41,22 @@ def _card(cost: SearchCost, now: Standing, several: bool) -> None:
         one.metric(
             f"All its {found.runs} runs together",
             _epsilon(found.epsilon),
-            help="Every step that its runs have done, composed. It covers whatever is published or chosen among them, if results decided "
+            help="Every step that its runs have done, composed. It covers whatever is published or chosen among them, "
+            "if results decided "
             "neither which runs there were nor how long each trained.",
         )
         two.metric(
             "Certain beforehand",
             "–" if cost.beforehand is None else _epsilon(cost.beforehand),
-            help="The most runs that the search may launch, each as costly as its costliest: the highest sampling rate, the least noise and "
+            help="The most runs that the search may launch, each as costly as its costliest: the highest sampling "
+            "rate, the least noise and "
             "the most steps of the space. Fixed before the first result, so it holds whatever the search decides by results.",
         )
         three.metric(
             "Only the best published",
             "–" if cost.best is None else _epsilon(cost.best),
-            help="Papernot and Steinke 2022, theorem 2: the number of trials was drawn at random before the first one, and nothing is ever "
+            help="Papernot and Steinke 2022, theorem 2: the number of trials was drawn at random before the first "
+            "one, and nothing is ever "
             "shown but the best one: neither the others' results nor how many there were.",
         )
         st.markdown("\n\n".join(_lines(cost, now)))

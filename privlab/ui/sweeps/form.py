@@ -193,7 +193,8 @@ def _ranged(path: str, base: RunConfig) -> dict[str, Any]:
     for name, place, first in (("low", low, around[0]), ("high", high, around[-1])):
         draft.kept(f"sw-{name}-{path}", first if setting.is_integer else float(first))
         raw[name] = place.number_input(
-            "From" if name == "low" else "To", value=None, key=f"sw-{name}-{path}", format=None if setting.is_integer else "%.4g",
+            "From" if name == "low" else "To", value=None, key=f"sw-{name}-{path}",
+            format=None if setting.is_integer else "%.4g",
             step=1 if setting.is_integer else 0.1,
         )  # fmt: skip
         draft.keep(f"sw-{name}-{path}")
@@ -214,7 +215,8 @@ def _search(base: RunConfig, spots: dict[str, Any]) -> dict[str, Any]:
     one, two, three = st.columns(3, gap="small")
     raw["method"] = _choice(
         one, "sw-method", "Method", METHODS, "grid",
-        "A grid trains all. Random draws, and finds good settings of many with fewer runs. A guided search (Optuna) proposes what earlier "
+        "A grid trains all. Random draws, and finds good settings of many with fewer runs. A guided search "
+        "(Optuna) proposes what earlier "
         "results make promising; then what was spent depends on results.",
     )  # fmt: skip
     if raw["method"] == "grid":
@@ -232,7 +234,8 @@ def _search(base: RunConfig, spots: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     raw["prune"] = _choice(
         two, "sw-prune", "Hopeless runs", _PRUNE, "none",
-        "A run whose best score is below the median of the others at the same ε or step is ended, and its other seeds are spared. What "
+        "A run whose best score is below the median of the others at the same ε or step is ended, and its "
+        "other seeds are spared. What "
         "was spent then depends on results.",
     )  # fmt: skip
     raw["at_once"] = _whole(
@@ -253,7 +256,8 @@ def _search(base: RunConfig, spots: dict[str, Any]) -> dict[str, Any]:
         raw["trials_drawn"] = st.toggle(
             "Draw the number of combinations at random",
             key="sw-drawn",
-            help="From a geometric distribution with the mean above, before the first run. Only then does publishing nothing but the best "
+            help="From a geometric distribution with the mean above, before the first run. Only then does publishing "
+            "nothing but the best "
             "run cost less than all runs (Papernot and Steinke 2022). It may be 1, or a few times the mean.",
         )
         draft.keep("sw-drawn")
