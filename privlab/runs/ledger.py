@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 
-from privlab.privacy.accounting import LEAST_DELTA
+from privlab.privacy.accounting import LEAST_DELTA, curve_of
 from privlab.privacy.pair import Adjacency, Unit
 from privlab.privacy.phases import Phase, Phases, total_steps
 from privlab.privacy.selection import naive_epsilon, selection_epsilon
@@ -49,7 +50,10 @@ class Ledger:
     @cached_property
     def cumulative(self) -> tuple[float, ...]:
         """ε of publishing everything from the first run to this one, for each of ``private``."""
-        return tuple(self._together(self.private[: place + 1]) for place in range(len(self.private)))
+        if any(any(each.plan.slack) for each in self.private):
+            # What rounding costs changes the δ that is left, prefix by prefix.
+            return tuple(self._together(self.private[: place + 1]) for place in range(len(self.private)))
+        return _along(tuple(_done(each) for each in self.private), self.delta, self.adjacency)
 
     @property
     def runs(self) -> int:
@@ -105,6 +109,13 @@ def ledger_of(dataset: str, runs: Sequence[Spent], *, public: bool = False) -> L
     adjacency = "replace-one" if replaced else "add-or-remove-one"
     unit = "user" if units == {"user"} else "record"
     return Ledger(dataset, public, private, unprotected, delta, adjacency, unit)
+
+
+@lru_cache(maxsize=64)
+def _along(runs: tuple[Phases, ...], delta: float, adjacency: Adjacency) -> tuple[float, ...]:
+    """ε after each of ``runs``, in one pass: each by itself, forty runs took half a minute."""
+    ends = tuple(accumulate(total_steps(phases) for phases in runs))
+    return tuple(curve_of((phase for phases in runs for phase in phases), ends, delta, adjacency=adjacency).tolist())
 
 
 @lru_cache(maxsize=1024)

@@ -39,9 +39,21 @@ def test_runs_compose_from_the_steps_done(store: Store) -> None:
     found = ledger(store, "digits")
     assert [each.run_id for each in found.private] == [first.id, second.id]
     (phase,) = first.plan.phases_until(20)
-    assert found.cumulative[0] == found.alone[0] == epsilon_of((phase,), found.delta)
+    assert found.alone[0] == epsilon_of((phase,), found.delta)
+    assert found.alone[0] <= found.cumulative[0] <= 1.001 * found.alone[0]
+    assert found.cumulative[-1] == pytest.approx(found.epsilon, abs=1e-9)
     assert found.epsilon == pytest.approx(epsilon_of((replace(phase, steps=50),), found.delta), abs=1e-9)
     assert found.others(first.id) == 1
+
+
+def test_what_runs_cost_together_is_told_after_each(store: Store) -> None:
+    for level in ("weak", "medium", "strong", "weak"):
+        done(store, level, steps=15)
+    found = ledger(store, "digits")
+    for place, total in enumerate(found.cumulative):
+        exact = found._together(found.private[: place + 1])
+        assert exact - 1e-9 <= total <= 1.001 * exact
+    assert list(found.cumulative) == sorted(found.cumulative)
 
 
 def test_deleted_and_purged_runs_have_spent(store: Store) -> None:
