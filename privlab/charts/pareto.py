@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 
 from privlab.analysis.pareto import Candidate, Front, best_at, least_epsilon
 from privlab.analysis.seeds import Band
+from privlab.charts.bands import add_band
 from privlab.charts.figure import base_layout, below, heading, origins, plain, x_axis
 from privlab.charts.live import Mark, level_name
-from privlab.charts.style import COLOURS, PROVENANCE
+from privlab.charts.style import COLOURS, PROVENANCE, Style
 from privlab.metrics import METRICS, Metric
 
 #: Names of the lines that a person drags, in ``layout.shapes``; the page shows the figure with ``edits.shapePosition``.
@@ -68,7 +69,7 @@ def pareto_figure(
         )  # fmt: skip
         return figure
     for colour, (name, band) in zip(_BANDS, (bands or {}).items(), strict=False):
-        _add_band(figure, name, band, colour, told)
+        add_band(figure, name, band, Style(colour, "solid", "circle"), told)
     if front.on:
         # A larger budget allows what a smaller one did, so the last stair goes on.
         widest = max(each.epsilon for each in members)
@@ -146,25 +147,6 @@ def _resting_on(each: Candidate, told: Metric) -> str:
     if math.isnan(each.low):
         return f"{each.n} runs"
     return f"mean of {each.n} runs, 95 % interval {told.show(each.low)} to {told.show(each.high)}"
-
-
-def _add_band(figure: go.Figure, name: str, band: Band, colour: str, told: Metric) -> None:
-    if not len(band.epsilon):
-        return
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    legend = {"legendgroup": f"band-{name}"}
-    known = ~(band.low != band.low)
-    if known.any():
-        x = band.epsilon[known]
-        figure.add_scatter(
-            x=[*x, *x[::-1]], y=[*band.high[known], *band.low[known][::-1]], fill="toself",
-            fillcolor=f"rgba({red},{green},{blue},0.18)", line={"width": 0}, hoverinfo="skip", showlegend=False, **legend,
-        )  # fmt: skip
-    figure.add_scatter(
-        x=band.epsilon, y=band.mean, mode="lines", name=plain(name), line={"color": colour, "width": 1.5}, customdata=band.n,
-        hovertemplate=f"{plain(name)}<br>mean of %{{customdata}}: %{{y:{_format(told)}}}<br>ε = %{{x:.4~g}}<extra></extra>",
-        **legend,
-    )  # fmt: skip
 
 
 def _level(each: Candidate, told: Metric, place: int) -> go.Scatter:

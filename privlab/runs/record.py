@@ -135,6 +135,23 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Annotation:
+    """What a person says about a run; it changes nothing of what the run is.
+
+    Attributes:
+        tags: single words, for filters.
+        note: free text.
+        pinned: listed before all others.
+        archived: put away: listed only when archived runs are asked for. It still counts in the ledger.
+    """
+
+    tags: frozenset[str] = frozenset()
+    note: str = ""
+    pinned: bool = False
+    archived: bool = False
+
+
+@dataclass(frozen=True)
 class Spent:
     """What one run has taken from the privacy of its data set's records; outlives the run.
 

@@ -131,3 +131,14 @@ trial_runs = sa.Table(
     sa.Column("step", sa.Integer, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
 )
+
+#: What a person says about a run. ``tags`` is a JSON list.
+annotations = sa.Table(
+    "annotations",
+    metadata,
+    sa.Column("run_id", sa.String(32), sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("tags", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("pinned", sa.Boolean, nullable=False),
+    sa.Column("archived", sa.Boolean, nullable=False),
+)

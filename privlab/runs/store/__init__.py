@@ -7,6 +7,7 @@ attempt. Each change of status names the states it may come from, so of two writ
 
 from __future__ import annotations
 
+from privlab.runs.store.annotationtable import AnnotationTable
 from privlab.runs.store.errors import (
     LostRun,
     StatusConflict,
@@ -23,7 +24,7 @@ from privlab.runs.store.runtable import RunTable, new_id
 from privlab.runs.store.sweeptable import SweepTable
 
 
-class Store(RunTable, RunProgress, PointTable, SweepTable, Notes):
+class Store(RunTable, RunProgress, PointTable, SweepTable, AnnotationTable, Notes):
     """All runs of one database. Safe to share between threads; after a fork, open a new one.
 
     Args:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,30 @@ class PointTable(Database):
                 raise ValueError(
                     f"step={point.step} lies before step {run.step}, which run {run_id} has already published."
                 )
+
+    def append_all(self, run_id: str, found: Sequence[Point]) -> None:
+        """Publish the points of a run that has none yet in one transaction: all of them, or none.
+
+        Raises:
+            UnknownRun
+            ValueError: the run has points, or their steps do not ascend.
+        """
+        steps = [point.step for point in found]
+        if any(later <= earlier for earlier, later in pairwise([0, *steps])):
+            raise ValueError(f"The steps of {len(steps)} points do not ascend from 1.")
+        if not found:
+            return
+        rows = [
+            {"run_id": run_id, "step": p.step, "epoch": p.epoch, "seconds": p.seconds, "epsilon": p.epsilon}
+            | {"metrics": orjson.dumps(p.metrics, option=orjson.OPT_SERIALIZE_NUMPY).decode()}
+            for p in found
+        ]
+        last = {name: rows[-1][name] for name in ("step", "seconds", "epsilon", "metrics")}
+        with self._write() as connection:
+            if find_run(connection, run_id).step:
+                raise ValueError(f"Run {run_id} has points already.")
+            connection.execute(sa.insert(points), rows)
+            connection.execute(sa.update(runs).where(runs.c.id == run_id).values(last))
 
     def points(self, run_id: str, after: int = 0) -> list[Point]:
         """Points with ``step > after``, in order. Raises UnknownRun."""

@@ -14,12 +14,12 @@ from privlab import paths
 from privlab.config import RunConfig
 from privlab.metrics import Point
 from privlab.privacy import PrivacyPlan
-from privlab.runs.migrations.tables import events, points, runs, spent
+from privlab.runs.migrations.tables import annotations, events, points, runs, spent
 from privlab.runs.place import place_id
 from privlab.runs.record import Run, RunEvent, Spent, Status
 from privlab.runs.store.database import Database
 from privlab.runs.store.errors import StatusConflict
-from privlab.runs.store.rows import add_event, find_run, to_columns, to_run, to_spent
+from privlab.runs.store.rows import RowCache, add_event, find_run, to_columns, to_run, to_spent
 
 #: Runs whose mechanism was found not to be their plan.
 _VOID = sa.select(events.c.run_id).where(events.c.kind == "void").distinct()
@@ -32,6 +32,10 @@ def new_id() -> str:
 
 class RunTable(Database):
     """Runs as a person sees them."""
+
+    def __init__(self, url: str | None = None):
+        super().__init__(url)
+        self._known = RowCache()
 
     def create(
         self,
@@ -156,7 +160,12 @@ class RunTable(Database):
         if deleted is not None:
             query = query.where(runs.c.deleted.is_not(None) if deleted else runs.c.deleted.is_(None))
         with self._read() as connection:
-            return [to_run(row) for row in connection.execute(query.limit(limit))]
+            return self._known.runs(connection.execute(query.limit(limit)))
+
+    def void(self) -> frozenset[str]:
+        """Ids of the runs whose mechanism was found not to be their plan: their ε does not hold."""
+        with self._read() as connection:
+            return frozenset(connection.execute(_VOID).scalars())
 
     def delete(self, run_id: str) -> Run:
         """Hide a run. Its points and files stay until :meth:`purge`. Raises UnknownRun."""
@@ -196,7 +205,9 @@ class RunTable(Database):
                 connection.execute(self._insert(spent).values(kept).on_conflict_do_nothing(index_elements=["run_id"]))
             connection.execute(sa.delete(points).where(points.c.run_id.in_(found)))
             connection.execute(sa.delete(events).where(events.c.run_id.in_(found)))
+            connection.execute(sa.delete(annotations).where(annotations.c.run_id.in_(found)))
             connection.execute(sa.delete(runs).where(runs.c.id.in_(found)))
+        self._known.forget(found)
         return found
 
     def spent(self, dataset: str | None = None) -> list[Spent]:

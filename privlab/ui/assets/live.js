@@ -1,25 +1,14 @@
 // The live panel: keeps one instance per place in the page, over reruns of the script.
 
 import { RunData } from "./data.js";
+import { loadPlotly } from "./library.js";
 import { ChartPanel } from "./panel.js";
 import { keep, leave } from "./place.js";
 import { Feed } from "./socket.js";
 import { TILE_METRICS, Tiles, doing, focused, isOver, statusOf } from "./tiles.js";
 import { el, say } from "./text.js";
 
-let library = null;
 let styled = null;
-
-// Plotly, fetched once a page.
-function loadPlotly(address) {
-  library ??= new Promise((resolve, reject) => {
-    const script = el("script", { src: address });
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error("The chart library could not be loaded from the PrivLab server."));
-    document.head.append(script);
-  });
-  return library;
-}
 
 function loadStyles(address) {
   styled ??= new Promise((resolve) => {

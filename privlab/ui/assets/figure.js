@@ -1,0 +1,85 @@
+// A Plotly figure with reading lines that a person drags: a shape that has a name stays upright or level, and where it was left is
+// told to the page. Without such shapes it is a still figure.
+
+import { loadPlotly } from "./library.js";
+import { keep, leave } from "./place.js";
+
+const CONFIG = {
+  displaylogo: false, displayModeBar: "hover", responsive: true, scrollZoom: false, doubleClick: "reset",
+  modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+};
+
+// Streamlit calls this at the first mount and again whenever data or theme change.
+export function mount(component) {
+  keep(component.parentElement, ".privlab-figure", (root) => new Figure(root))?.update(component);
+  return leave(component.parentElement);
+}
+
+class Figure {
+  constructor(root) {
+    this.root = root;
+    this.gone = false;
+  }
+
+  async update(component) {
+    this.component = component;
+    const { data } = component;
+    this.Plotly = await loadPlotly(data.plotly);
+    if (this.gone || component !== this.component) return;
+    const figure = JSON.parse(data.figure);
+    const picture = JSON.stringify([data.figure, this.theme()]);
+    if (picture === this.picture) return;
+    this.picture = picture;
+    await this.Plotly.react(this.root, figure.data, { ...figure.layout, ...this.looks(figure.layout) }, CONFIG);
+    if (!this.listening) {
+      this.listening = true;
+      this.root.on("plotly_relayout", (change) => this.moved(change));
+    }
+    this.root.setAttribute("aria-label", data.label);
+  }
+
+  theme() {
+    const style = getComputedStyle(this.root);
+    const read = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
+    return {
+      text: read("--st-text-color", "#222"), background: read("--st-background-color", "#fff"),
+      grid: read("--st-border-color-light", "") || read("--st-border-color", "#ddd"), font: read("--st-font", "sans-serif"),
+    };
+  }
+
+  // The page's light or dark theme; the figure itself has no colours of paper and ink.
+  looks(layout) {
+    const { text, background, grid, font } = this.theme();
+    const axis = (name) => ({ ...layout[name], gridcolor: grid, linecolor: grid, zerolinecolor: grid });
+    return {
+      // A zoom and hidden lines stay over new data of the same figure.
+      uirevision: "kept", autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { ...layout.font, color: text, family: font },
+      hoverlabel: { bgcolor: background, bordercolor: grid, font: { color: text } }, xaxis: axis("xaxis"), yaxis: axis("yaxis"),
+    };
+  }
+
+  // A line was dragged by its middle or by an end: it goes where that went, straight again.
+  moved(change) {
+    const found = Object.keys(change).map((key) => /^shapes\[(\d+)\]\.[xy][01]$/.exec(key)).find(Boolean);
+    if (!found || this.straightening) return;
+    const place = Number(found[1]);
+    const shape = this.root.layout.shapes[place];
+    const upright = shape.yref === "paper";
+    const axis = upright ? "x" : "y";
+    const before = this.at?.[place] ?? shape[`${axis}0`];
+    const ends = [shape[`${axis}0`], shape[`${axis}1`]].map(Number);
+    // The end that moved says where to.
+    const value = Math.abs(ends[0] - before) > Math.abs(ends[1] - before) ? ends[0] : ends[1];
+    const other = upright ? "y" : "x";
+    const straight = { [`${axis}0`]: value, [`${axis}1`]: value, [`${other}0`]: 0, [`${other}1`]: 1 };
+    this.straightening = true;
+    const named = Object.fromEntries(Object.entries(straight).map(([key, v]) => [`shapes[${place}].${key}`, v]));
+    this.Plotly.relayout(this.root, named).finally(() => { this.straightening = false; });
+    if (value > 0) this.component.setTriggerValue("moved", { name: shape.name, value });
+  }
+
+  destroy() {
+    this.gone = true;
+    if (this.Plotly && this.listening) this.Plotly.purge(this.root);
+  }
+}

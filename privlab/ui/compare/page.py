@@ -1,0 +1,83 @@
+"""The Compare page: filter, table, what to do with many runs, and the views of what is chosen."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from privlab.ui import comparepage, sitemap
+from privlab.ui.access import store
+from privlab.ui.compare import bulk, curves, differences, pareto, planner, search, settings, state, table, verdict
+from privlab.ui.compare.library import library
+from privlab.ui.compare.view import TABS
+from privlab.ui.guard import escape, show_notice
+from privlab.ui.importing import bring_in
+from privlab.ui.writingcard import write_on
+
+#: Views over all runs that pass the filter, chosen or not.
+_OF_ALL = {"pareto", "settings", "verdict", "planner"}
+
+
+def compare() -> None:
+    """Draw the page."""
+    show_notice()
+    view = state.view()
+    entries = library(store()).entries()
+    for problem in state.problems():
+        st.warning(escape(problem))
+    if gone := [run_id for run_id in view.runs if run_id not in entries]:
+        st.warning(escape(f"Not here, perhaps deleted: {', '.join(gone)}. The other runs of the address are shown."))
+    if not entries:
+        bulk.bulk((), ())
+        st.info(
+            "There are no runs to compare yet. Launch some in the Lab: four privacy levels at once make a good start."
+        )
+        bring_in()
+        return sitemap.link_to_lab()
+    shown = search.filtered(list(entries.values()), view)
+    metric = search.metric_of(view, shown)
+    search.choices(shown, view, metric)
+    chosen = [entries[run_id] for run_id in view.runs if run_id in entries]
+    if shown:
+        table.table(shown, view, metric)
+        st.caption(_count(len(shown), len(entries), len(chosen)))
+    else:
+        st.info("No run passes this filter. Clear it, or a part of it.")
+    bulk.bulk(chosen, shown)
+    st.segmented_control(
+        "View",
+        list(TABS),
+        format_func=TABS.get,
+        required=True,
+        label_visibility="collapsed",
+        width="stretch",
+        **state.shows("tab", "compare-tab", view.tab),
+    )
+    if view.tab in _OF_ALL:
+        if shown:
+            _of_all(view.tab, shown, chosen, view, metric)
+    elif not chosen:
+        st.info("Tick runs in the table to lay their curves over each other.")
+    elif view.tab == "curves":
+        curves.curves(chosen, view, metric)
+    else:
+        differences.differences(chosen, view, metric)
+    if chosen:
+        runs = [entry.run for entry in chosen]
+        comparepage.downloads(runs)
+        write_on(runs, "write-on")
+
+
+def _of_all(tab: str, shown, chosen, view, metric: str) -> None:
+    if tab == "pareto":
+        pareto.pareto(shown, chosen, view, metric)
+    elif tab == "settings":
+        settings.settings(shown, view, metric)
+    elif tab == "verdict":
+        verdict.verdict(shown, chosen, view, metric)
+    else:
+        planner.planner(shown, view, metric)
+
+
+def _count(shown: int, all_runs: int, chosen: int) -> str:
+    passing = f"{shown:,} of {all_runs:,} runs" if shown < all_runs else f"{all_runs:,} runs"
+    return f"{passing} · {chosen:,} chosen" if chosen else f"{passing} · tick rows to choose them"
