@@ -9,16 +9,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
+import psutil
+from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.common import arguments, machine, report
+from privlab.analysis.facts import Facts
+from privlab.analysis.filters import parse
 from privlab.config import RunConfig
 from privlab.metrics import Point
 from privlab.preflight import preflight
 from privlab.privacy import PrivacyPlan, epsilon_curve
 from privlab.runs.record import Status
 from privlab.runs.store import Store
+from tests.e2e.browser import FLAGS, find
+from tests.e2e.lab import Lab, Visitor
 
 #: Data set, model, batch size, epochs (for 1,000 steps and more), δ, and what the formula gives without noise.
 _TASKS = (
@@ -73,3 +84,102 @@ def _points(plan: PrivacyPlan, steps: np.ndarray, epsilons: np.ndarray, best: fl
     for step, epsilon, value in zip(steps.tolist(), epsilons.tolist(), accuracy.tolist(), strict=True):
         metrics = {"test_accuracy": value, "test_loss": 1.2 - value, "clipped_share": 0.5}
         yield Point(step, step * plan.sample_rate, step / 80, epsilon, metrics)
+
+
+#: No two in a row, the last and the first included, are passed by equally many runs: what the page says must change.
+_FILTERS = ("digits", "eps<=8", "acc>80%", "σ:1,1.3", "C<=0.4", "seed:0..1", "adult logistic", "acc>85% eps<5", "cnn -seed:3", "eps>20")  # fmt: skip
+
+
+def _timed(page: Page, act: Callable[[], object], shows: str, limit_ms: int = 60_000) -> float:
+    """Seconds from an action until the page says what it leads to."""
+    begun = time.perf_counter()
+    act()
+    page.wait_for_function("(text) => document.body.innerText.includes(text)", arg=shows, timeout=limit_ms)
+    return time.perf_counter() - begun
+
+
+def measure(lab: Lab, page: Page, counts: dict[str, str], total: str, repeats: int) -> dict[str, float]:
+    """What a person waits for. ``counts``: what the page says of how many runs pass each filter."""
+    visitor = Visitor(page)
+    # A server's first visitor pays for what is loaded once; both are told.
+    fresh = _timed(page, lambda: page.goto(f"{lab.url}/compare"), total)
+    paints = []
+    for _ in range(5):
+        page.goto("about:blank")
+        paints.append(_timed(page, lambda: page.goto(f"{lab.url}/compare"), total))
+    visitor.settle()
+    field = page.locator(".st-key-filter-text input")
+    filters = []
+    for _ in range(repeats):
+        for text, says in counts.items():
+            field.fill(text)
+            filters.append(_timed(page, lambda: field.press("Enter"), says))
+            visitor.settle()
+    field.fill("")
+    _timed(page, lambda: field.press("Enter"), total)
+    visitor.settle()
+    box = page.get_by_test_id("stDataFrame").bounding_box()
+    ticks = []
+    for tick in range(6 * repeats):
+        row = tick % 6
+        # In each round the rows are ticked one after the other, then unticked.
+        chosen = row + 1 if (tick // 6) % 2 == 0 else 5 - row
+        says = f"Chosen ({chosen})"
+        place = (box["x"] + 18, box["y"] + 38 + 35 * row + 17)
+        ticks.append(_timed(page, lambda place=place: page.mouse.click(*place), says))
+        visitor.settle()
+    server = psutil.Process(lab.process.pid)
+    return {
+        "first_paint_fresh_server": fresh,
+        "first_paint": float(np.median(paints)),
+        "filter_p95": float(np.percentile(filters, 95)),
+        "filter_median": float(np.median(filters)),
+        "selection_p95": float(np.percentile(ticks, 95)),
+        "selection_median": float(np.median(ticks)),
+        "server_rss_mb": server.memory_info().rss / 1e6,
+        "load": os.getloadavg()[0],
+    }
+
+
+def _counts(store: Store) -> tuple[dict[str, str], str]:
+    """For each filter what the page then says, as the filters themselves count."""
+    facts = [Facts.of(run) for run in store.list()]
+    found = {text: len(parse(text).chosen(facts)) for text in _FILTERS}
+    many = list(found.values())
+    assert all(a != b for a, b in zip(many, [*many[1:], many[0]], strict=True)), found
+    assert len(facts) not in many, found
+    return {text: f"{many:,} of {len(facts):,} runs" for text, many in found.items()}, f"{len(facts):,} runs"
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--points", type=int, default=1000, help="of each run")
+    parser.add_argument("--repeats", type=int, default=4, help="rounds of filters and of ticks")
+    parser.add_argument(
+        "--home", type=Path, help="a folder that keeps the made-up runs; used as it is where it has some"
+    )
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = options.home or Path(folder)
+        home.mkdir(parents=True, exist_ok=True)
+        lab = Lab(home)
+        with lab.store() as store:
+            if not store.list(limit=1):
+                fill(store, options.runs, options.points)
+            counts, total = _counts(store)
+        lab.start()
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=find(), args=list(FLAGS))
+                page = browser.new_page(viewport={"width": 1440, "height": 900})
+                row = {"runs": options.runs, "points": options.points}
+                row |= measure(lab, page, counts, total, options.repeats)
+                browser.close()
+        finally:
+            lab.stop()
+    report(options.json, "Compare over many runs (made-up metrics), seconds", machine("streamlit"), [row])
+
+
+if __name__ == "__main__":
+    main()

@@ -14,11 +14,14 @@ from privlab.charts.style import COLOURS
 from privlab.metrics import METRICS
 
 
-def difference_figure(a: Facts, b: Facts, metric: str = "test_accuracy", *, x: str = "step") -> go.Figure:
+def difference_figure(
+    a: Facts, b: Facts, metric: str = "test_accuracy", *, x: str = "step", names: tuple[str, str] | None = None
+) -> go.Figure:
     """A minus B where both were measured; B is read between its points, and nothing beyond them.
 
     Args:
         a, b: with curves.
+        names: that tell them apart where theirs do not.
         x: ``step``, ``epoch``, ``seconds`` or ``epsilon``; on the ε axis only where both have a guarantee.
 
     Raises:
@@ -26,6 +29,7 @@ def difference_figure(a: Facts, b: Facts, metric: str = "test_accuracy", *, x: s
         ValueError: an unknown ``x``.
     """
     told = METRICS[metric]
+    one, other = (plain(name) for name in names or (a.called, b.called))
     percent = told.unit == "share"
     unit = " (points)" if percent else ""
     figure = go.Figure(
@@ -33,7 +37,7 @@ def difference_figure(a: Facts, b: Facts, metric: str = "test_accuracy", *, x: s
             height=340,
             showlegend=False,
             title=below(
-                heading(f"{told.label}: {plain(a.called)} minus {plain(b.called)}", [told.release]),
+                heading(f"{told.label}: {one} minus {other}", [told.release]),
                 origins((a.provenance, b.provenance)),
                 {"up": "above 0 the first is better", "down": "below 0 the first is better"}.get(told.better, ""),
             ),

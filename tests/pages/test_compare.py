@@ -4,10 +4,40 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from privlab.charts.style import COLOURS
-from privlab.runs.record import Status
+from privlab.metrics import Point
+from privlab.runs.record import Run, Status
 from privlab.ui import comparepage, labels
-from tests.pages.conftest import address, stored
+from tests.pages.conftest import address, errors, stored
+
+
+def said(app) -> str:
+    """Everything the page says, without Markdown's escapes."""
+    parts = (*app.markdown, *app.caption, *app.info, *app.warning, *app.success, *app.error)
+    return "\n".join(each.value for each in parts).replace("\\", "")
+
+
+def rows(app) -> list[str]:
+    return list(app.dataframe[0].value["Name"])
+
+
+@pytest.fixture
+def several(store) -> list[Run]:
+    """Two settings with three seeds each, a point of accuracy apart; the first setting is 10 points better than the other."""
+    runs = []
+    for name, norm, best in (("good", 0.2, 0.8), ("poor", 0.4, 0.7)):
+        for seed in range(3):
+            run = stored(store, name=name, training__seed=seed, privacy__max_grad_norm=norm)
+            curve = [{"test_accuracy": best + 0.01 * seed - 0.02 * (20 - step)} for step in range(1, 21)]
+            store.append_all(
+                run.id, [Point(step, step, step, 0.1 * step, each) for step, each in enumerate(curve, start=1)]
+            )
+            for place in (Status.STARTING, Status.RUNNING, Status.FINISHED):
+                store.move(run.id, place)
+            runs.append(store.get(run.id))
+    return runs
 
 
 def test_without_runs_it_says_what_to_do(visit) -> None:
@@ -18,12 +48,13 @@ def test_a_deep_link_selects_its_runs(visit, store) -> None:
     first = stored(store, status=Status.FINISHED, points=3, name="a")
     second = stored(store, "strong", status=Status.FINISHED, points=3, name="b")
     stored(store, name="c")
-    app = visit("compare", runs=f"{first.id},{second.id}")
+    app = visit("compare", runs=f"{first.id},{second.id}", view="differences")
     assert address(app, "runs") == f"{first.id},{second.id}"
-    (differing,) = (table.value for table in app.table)
+    differing, results = (table.value for table in app.table)
     assert list(differing.columns) == ["a", "b"]
     assert list(differing.index) == ["Privacy: Target epsilon ε"]
     assert list(differing.loc["Privacy: Target epsilon ε"]) == ["3", "0.5"]
+    assert list(results.loc["Test accuracy"]) == ["53.00 %", "53.00 %"]
     assert len(app.dataframe[0].value) == 3
 
 
@@ -31,24 +62,154 @@ def test_runs_that_are_gone_are_named_and_left_out(visit, store) -> None:
     run = stored(store, status=Status.FINISHED, points=3)
     app = visit("compare", runs=f"{run.id},nosuchrun")
     assert "nosuchrun" in app.warning[0].value
-    assert address(app, "runs") == run.id
+    assert "1 chosen" in said(app)
 
 
-def test_filters_keep_what_is_chosen(visit, store) -> None:
+def test_a_bad_address_is_explained_and_the_rest_of_it_shown(visit, store) -> None:
+    run = stored(store, status=Status.FINISHED, points=3)
+    app = visit("compare", runs=run.id, view="nosuch", eps="much")
+    assert "view=nosuch in the address is left out: there is no such view." in said(app)
+    assert "eps=much in the address is left out: it is no number." in said(app)
+    assert "1 chosen" in said(app)
+
+
+def test_a_filter_is_in_the_address_and_hides_no_choice(visit, store) -> None:
     first = stored(store, status=Status.FINISHED, points=3, name="apple")
     second = stored(store, name="pear")
     app = visit("compare", runs=f"{first.id},{second.id}")
     app.text_input(key="filter-text").input("PEAR").run()
-    assert list(app.dataframe[0].value["Name"]) == ["pear"]
+    assert rows(app) == ["pear"]
+    assert address(app, "q") == "PEAR"
     assert address(app, "runs") == f"{first.id},{second.id}"
-    app.selectbox(key="filter-status").select(Status.FAILED).run()
-    assert any("No run passes these filters" in each.value for each in app.info)
+    app.text_input(key="filter-text").input("status:failed").run()
+    assert any("No run passes this filter" in each.value for each in app.info)
     assert address(app, "runs") == f"{first.id},{second.id}"
+
+
+def test_a_filter_that_is_not_understood_keeps_the_last_one(visit, store) -> None:
+    stored(store, name="apple")
+    stored(store, name="pear")
+    app = visit("compare", q="name:pear")
+    app.text_input(key="filter-text").input("pear epsilom<=3").run()
+    assert "did you mean" in errors(app) and "The table shows the filter before it: name:pear." in errors(app)
+    assert app.text_input(key="filter-text").value == "pear epsilom<=3"
+    assert rows(app) == ["pear"]
 
 
 def test_nothing_chosen_says_what_to_do(visit, store) -> None:
     stored(store)
     assert any("Tick runs in the table" in each.value for each in visit("compare").info)
+
+
+def test_repeats_become_one_row_with_mean_and_interval(visit, several) -> None:
+    app = visit("compare", group="seed")
+    table = app.dataframe[0].value
+    assert list(table["Runs"]) == [3, 3]
+    assert table["Test accuracy, mean"][list(table["Name"]).index("good")] == pytest.approx(0.81)
+    # Student's t with two degrees of freedom, and values a point apart.
+    assert table["± 95 %"][0] == pytest.approx(4.302653 * 0.01 / 3**0.5, rel=1e-4)
+
+
+def test_chosen_columns_are_in_the_address(visit, store) -> None:
+    stored(store, name="a")
+    app = visit("compare", cols="name,training.learning_rate,nosuch")
+    assert list(app.dataframe[0].value.columns) == ["Name", "Learning rate η"]
+    app.multiselect(key="compare-columns").set_value(["name", "id"]).run()
+    assert address(app, "cols") == "name,id"
+    app.button(key="compare-columns-usual").click().run()
+    assert "cols" not in app.query_params
+
+
+def test_the_front_reads_at_both_lines(visit, several) -> None:
+    app = visit("compare", view="pareto", eps="1.5", level="0.81", q="digits")
+    assert "No result has ε ≤ 1.5." in said(app)
+    assert "81.00 % needs ε = 2 at least, of what was measured (good)." in said(app)
+    app.number_input(key="compare-eps").set_value(2.5).run()
+    assert address(app, "eps") == "2.5"
+    assert "With ε ≤ 2.5: 82.00 % at best (good)." in said(app)
+    app.button(key="choose-best").click().run()
+    assert address(app, "runs") == several[2].id
+
+
+def test_a_verdict_says_what_is_missing_and_launches_it_once(visit, store) -> None:
+    for name, norm in (("good", 0.2), ("poor", 0.4)):
+        stored(store, status=Status.FINISHED, points=20, name=name, privacy__max_grad_norm=norm)
+    app = visit("compare", view="verdict")
+    assert "a single run says nothing about its spread" in said(app)
+    app.button(key="verdict-launch").click().run()
+    queued = [run for run in store.list() if run.status is Status.QUEUED]
+    assert sorted((run.name, run.config.training.seed) for run in queued) == [
+        ("good", 1), ("good", 2), ("poor", 1), ("poor", 2),
+    ]  # fmt: skip
+    assert "4 of their runs have not ended" in said(app)
+    assert not [button for button in app.button if button.key == "verdict-launch"]
+
+
+def test_a_verdict_is_in_words_and_numbers(visit, several) -> None:
+    app = visit("compare", view="verdict", a=several[3].id, b=several[0].id, at="1.9")
+    # The seeds are a point apart on both sides alike, so that their differences are all the same: no spread to judge by.
+    assert app.selectbox(key="verdict-a").value in [run.id for run in several[3:]]
+    assert app.selectbox(key="verdict-b").value in [run.id for run in several[:3]]
+    assert "All repeats gave the very same numbers" in said(app)
+
+
+def test_the_planner_answers_or_says_why_not(visit, several) -> None:
+    app = visit("compare", view="planner")
+    app.number_input(key="planner-goal-100").set_value(75.0).run()
+    assert address(app, "goal") == "0.75"
+    assert "75.00 %" in said(app) or "Reached already" in said(app)
+
+
+def test_views_of_settings_with_one_setting_only(visit, store) -> None:
+    stored(store, status=Status.FINISHED, points=3)
+    assert "all have the same settings" in said(visit("compare", view="settings"))
+    assert "needs two different settings" in said(visit("compare", view="verdict"))
+
+
+def test_pin_tag_note_and_archive(visit, store) -> None:
+    old = stored(store, status=Status.FINISHED, points=3, name="old")
+    stored(store, name="new")
+    app = visit("compare", runs=old.id)
+    app.button(key="bulk-pin").click().run()
+    assert rows(app) == ["📌 old", "new"]
+    app.text_input(key="bulk-tag").input("two words")
+    app.button(key="bulk-tag-add").click().run()
+    assert "a tag is one word" in errors(app)
+    assert app.text_input(key="bulk-tag").value == "two words"
+    app.text_input(key="bulk-tag").input("paper")
+    app.button(key="bulk-tag-add").click().run()
+    app.text_input(key=f"bulk-name-{old.id}").input("renamed")
+    app.text_area(key=f"bulk-note-{old.id}").input("a second look").run()
+    app.button(key="bulk-keep").click().run()
+    assert store.get(old.id).name == "renamed"
+    app.text_input(key="filter-text").input("tag:paper second").run()
+    assert rows(app) == ["📌 renamed"]
+    app.button(key="bulk-archive").click().run()
+    assert any("No run passes this filter" in each.value for each in app.info)
+    app.toggle(key="filter-archived").set_value(True).run()
+    assert rows(app) == ["📌 renamed"] and address(app, "archived") == "yes"
+
+
+def test_many_are_deleted_and_brought_back(visit, store) -> None:
+    for name in ("a1", "a2", "b"):
+        stored(store, status=Status.FINISHED, points=2, name=name)
+    app = visit("compare", q="name:a")
+    app.segmented_control(key="bulk-scope").set_value("shown").run()
+    app.button(key="bulk-delete").click().run()
+    assert [run.name for run in store.list()] == ["b"]
+    assert "2 runs are deleted" in said(app).replace("**", "")
+    app.button(key="bulk-undo").click().run()
+    assert rows(app) == ["a2", "a1"]
+    assert not [button for button in app.button if button.key == "bulk-undo"]
+
+
+def test_many_are_stopped_and_cloned(visit, store) -> None:
+    first, second = (stored(store, name=name) for name in "ab")
+    app = visit("compare", runs=f"{first.id},{second.id}")
+    app.button(key="bulk-stop").click().run()
+    assert {run.status for run in store.list()} == {Status.STOPPED}
+    app.button(key="bulk-clones").click().run()
+    assert sorted(run.name for run in store.list() if run.status is Status.QUEUED) == ["a (copy)", "b (copy)"]
 
 
 def test_a_run_keeps_its_look_whatever_is_chosen_and_deleted(store) -> None:
@@ -66,5 +227,5 @@ def test_a_run_keeps_its_look_whatever_is_chosen_and_deleted(store) -> None:
 def test_the_json_knows_of_each_self_check(store) -> None:
     runs = [stored(store, status=Status.FINISHED, points=1) for _ in range(2)]
     store.add_event(runs[0].id, "info", "Self-check passed.", {"sensitivity": 1.0})
-    said = [each["privacy"]["verdict"] for each in json.loads(comparepage.everything_json(runs))["runs"]]
-    assert said == ["valid", "conditional"]
+    told = [each["privacy"]["verdict"] for each in json.loads(comparepage.everything_json(runs))["runs"]]
+    assert told == ["valid", "conditional"]

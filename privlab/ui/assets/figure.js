@@ -54,6 +54,7 @@ class Figure {
     return {
       // A zoom and hidden lines stay over new data of the same figure.
       uirevision: "kept", autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { ...layout.font, color: text, family: font },
+      title: { ...layout.title, x: 0, xanchor: "left" },
       hoverlabel: { bgcolor: background, bordercolor: grid, font: { color: text } }, xaxis: axis("xaxis"), yaxis: axis("yaxis"),
     };
   }

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -110,14 +111,20 @@ def usual(entries: Sequence[Entry]) -> list[str]:
 
 def frame(entries: Sequence[Entry], keys: Sequence[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table of ``entries``, one row each, with its columns' configuration."""
+    data = _frame(tuple(entries), tuple(keys), st.context.timezone or "UTC")
+    return data, {COLUMNS[key].label: COLUMNS[key].config for key in keys if COLUMNS[key].config}
+
+
+@lru_cache(maxsize=8)
+def _frame(entries: tuple[Entry, ...], keys: tuple[str, ...], zone: str) -> pd.DataFrame:
+    """Entries of unchanged runs are the same objects, so that a click on a row builds nothing anew. Nobody changes the frame."""
     data: dict[str, Any] = {}
     for key in keys:
         values: Any = [COLUMNS[key].read(entry) for entry in entries]
         if key == "launched":
-            zone = st.context.timezone or "UTC"
             values = pd.to_datetime(values, unit="s", utc=True).tz_convert(zone)
         data[COLUMNS[key].label] = values
-    return pd.DataFrame(data), {COLUMNS[key].label: COLUMNS[key].config for key in keys if COLUMNS[key].config}
+    return pd.DataFrame(data)
 
 
 def grouped_frame(

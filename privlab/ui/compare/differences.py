@@ -68,6 +68,5 @@ def _step_by_step(chosen: Sequence[Entry], called: dict[str, str], view: View, m
             "Compared", offered, format_func=_AXES.get, default="step", key="difference-axis", required=True
         )
     first, second = library(store()).with_curves([by_id[a], by_id[b]])
-    st.plotly_chart(
-        difference_figure(first, second, metric, x=axis), key="difference-figure", config={"displaylogo": False}
-    )
+    figure = difference_figure(first, second, metric, x=axis, names=(called[a], called[b]))
+    st.plotly_chart(figure, key="difference-figure", config={"displaylogo": False})

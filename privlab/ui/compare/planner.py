@@ -59,7 +59,8 @@ def planner(shown: Sequence[Entry], view: View, metric: str) -> None:
     if scale == 100 and view.goal >= 1:
         st.error(f"goal={view.goal:g} in the address is a share: it must be below 1, as 0.85 for 85 %.")
         return
-    answer = _answer(tuple(entry.facts for entry in measured), view.goal, metric, dataset)
+    with st.spinner("Fitting what these runs say …"):
+        answer = _answer(tuple(entry.facts for entry in measured), view.goal, metric, dataset)
     _say(answer)
     _next(answer)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import streamlit as st
 
+from privlab.analysis.facts import Facts
 from privlab.analysis.filters import FilterError, Query, parse
 from privlab.analysis.importance import varying
 from privlab.analysis.settings import SETTINGS
@@ -97,7 +99,7 @@ def choices(entries: Sequence[Entry], view: View, metric: str) -> None:
         help="Runs that differ in seed, name and computing only become one row, with mean and interval.",
         **state.shows("grouped", "compare-grouped", view.grouped),
     )
-    differ = varying([entry.facts for entry in entries]) if entries else []
+    differ = _varying(tuple(entry.facts for entry in entries))
     offered = ["", *dict.fromkeys([view.colour, *differ] if view.colour else differ)]
     three.selectbox(
         "Colour by",
@@ -115,3 +117,9 @@ def choices(entries: Sequence[Entry], view: View, metric: str) -> None:
             **state.shows("columns", "compare-columns", shown),
         )
         st.button("The usual ones", key="compare-columns-usual", on_click=state.change, kwargs={"columns": ()})
+
+
+@lru_cache(maxsize=8)
+def _varying(facts: tuple[Facts, ...]) -> list[str]:
+    """Facts of unchanged runs are the same objects, so an unchanged table asks once."""
+    return varying(facts) if facts else []

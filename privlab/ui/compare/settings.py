@@ -36,7 +36,8 @@ def settings(shown: Sequence[Entry], view: View, metric: str) -> None:
     st.caption("One line a run. Drag along an axis to keep the lines that pass there; drag a name to move its axis.")
     left, right = st.columns(2, gap="medium")
     with left:
-        found = _importances(facts, metric)
+        with st.spinner("Growing a forest over these runs …"):
+            found = _importances(facts, metric)
         st.plotly_chart(importance_figure(found), key="settings-importance", config=_PLAIN)
         for caution in found.cautions:
             st.caption(escape(caution))
