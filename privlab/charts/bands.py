@@ -26,7 +26,12 @@ class Repeats:
 
 
 def bands_figure(
-    groups: Sequence[Repeats], metric: str = "test_accuracy", marks: Iterable[Mark] = (), *, log: bool = True
+    groups: Sequence[Repeats],
+    metric: str = "test_accuracy",
+    marks: Iterable[Mark] = (),
+    *,
+    at: float | None = None,
+    log: bool = True,
 ) -> go.Figure:
     """Mean and 95 % interval of each group against ε; a single run is a line of its own, without an interval.
 
@@ -36,6 +41,7 @@ def bands_figure(
     Args:
         groups: with curves in their facts, see :meth:`privlab.analysis.facts.Facts.of`.
         marks: published accuracies; drawn for the test accuracy only.
+        at: a finite ε to mark with an upright line.
 
     Raises:
         KeyError: undeclared metric.
@@ -76,6 +82,8 @@ def bands_figure(
             hovertemplate="%{customdata[0]}<br>ε = %{x:~g} · accuracy %{y:.1%}<br>%{customdata[1]}<extra></extra>",
         )  # fmt: skip
         drawn += [mark.epsilon for mark in published]
+    if at is not None and math.isfinite(at):
+        figure.add_vline(at, line={"color": "#7F8C8D", "width": 1.5, "dash": "dot"})
     if log:
         figure.layout.xaxis.update({"dtick": "D2"} if drawn and max(drawn) / min(drawn) >= 4 else {"nticks": 6})
     return figure

@@ -29,6 +29,7 @@ def pareto_figure(
     epsilon: float | None = None,
     value: float | None = None,
     log: bool = True,
+    colours: Mapping[str, str] | None = None,
 ) -> go.Figure:
     """Results against ε; the stair is the best that each budget allows.
 
@@ -42,6 +43,7 @@ def pareto_figure(
         epsilon, value: where the two reading lines stand; None takes the middle of what is drawn. Each can be dragged (shapes
             of the names :data:`EPSILON_LINE` and :data:`VALUE_LINE`), and :func:`reading` says what they tell.
         log: a logarithmic ε axis.
+        colours: of points by the id of their first run, in the place of the two that tell the front from the rest.
     """
     told = METRICS[front.metric]
     members = [*front.on, *front.behind]
@@ -85,7 +87,8 @@ def pareto_figure(
         for source, (symbol, words) in PROVENANCE.items():
             found = [each for each in which if each.group.first.provenance == source]
             if found:
-                figure.add_trace(_points(found, f"{name}, {words}", colour, size, symbol, told))
+                ink = [colours.get(each.group.first.id, colour) for each in found] if colours else colour
+                figure.add_trace(_points(found, f"{name}, {words}", ink, size, symbol, told))
     for place, each in enumerate(front.without[:3]):
         figure.add_trace(_level(each, told, place))
     marks = list(references) if front.metric == "test_accuracy" else []
@@ -116,7 +119,9 @@ def reading(front: Front, epsilon: float, value: float) -> tuple[str, str]:
     return within, needs
 
 
-def _points(found: Sequence[Candidate], name: str, colour: str, size: int, symbol: str, told: Metric) -> go.Scatter:
+def _points(
+    found: Sequence[Candidate], name: str, colour: str | list[str], size: int, symbol: str, told: Metric
+) -> go.Scatter:
     known = [not math.isnan(each.low) for each in found]
     return go.Scatter(
         x=[each.epsilon for each in found],
@@ -129,7 +134,8 @@ def _points(found: Sequence[Candidate], name: str, colour: str, size: int, symbo
             "symmetric": False,
             "array": [each.high - each.value if there else 0 for each, there in zip(found, known, strict=True)],
             "arrayminus": [each.value - each.low if there else 0 for each, there in zip(found, known, strict=True)],
-            "color": colour,
+            # Plotly knows one colour for all bars of a trace.
+            "color": colour if isinstance(colour, str) else _BEHIND,
             "thickness": 1.5,
             "width": 4,
             "visible": any(known),

@@ -1,12 +1,11 @@
-// A Plotly figure with reading lines that a person drags: a shape that has a name stays upright or level, and where it was left is
-// told to the page. Without such shapes it is a still figure.
+// A Plotly figure with reading lines that a person drags: each stays upright or level, and the page is told where it is.
 
 import { loadPlotly } from "./library.js";
 import { keep, leave } from "./place.js";
 
 const CONFIG = {
   displaylogo: false, displayModeBar: "hover", responsive: true, scrollZoom: false, doubleClick: "reset",
-  modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+  modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], edits: { shapePosition: true },
 };
 
 // Streamlit calls this at the first mount and again whenever data or theme change.
@@ -53,8 +52,11 @@ class Figure {
     const axis = (name) => ({ ...layout[name], gridcolor: grid, linecolor: grid, zerolinecolor: grid });
     return {
       // A zoom and hidden lines stay over new data of the same figure.
-      uirevision: "kept", autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { ...layout.font, color: text, family: font },
+      uirevision: "kept", autosize: true,
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { ...layout.font, color: text, family: font },
       title: { ...layout.title, x: 0, xanchor: "left" },
+      // Every line can be dragged at once; Plotly's own editing would want a click first, and let it be tilted.
+      shapes: (layout.shapes ?? []).map((shape) => ({ ...shape, editable: false })),
       hoverlabel: { bgcolor: background, bordercolor: grid, font: { color: text } }, xaxis: axis("xaxis"), yaxis: axis("yaxis"),
     };
   }

@@ -9,12 +9,14 @@ import streamlit as st
 
 from privlab.analysis.pareto import Candidate, Front, best_at, fronts, least_epsilon
 from privlab.analysis.seeds import Group, band, groups
+from privlab.charts.colouring import colouring
 from privlab.charts.pareto import EPSILON_LINE, VALUE_LINE, pareto_figure, reading
 from privlab.data.catalogue import DATASETS
 from privlab.metrics import METRICS
 from privlab.ui import labels, sitemap
 from privlab.ui.access import store
 from privlab.ui.compare import state
+from privlab.ui.compare.curves import colour_legend
 from privlab.ui.compare.library import Entry, library
 from privlab.ui.compare.view import View
 from privlab.ui.figure import dragged_figure
@@ -44,9 +46,14 @@ def pareto(shown: Sequence[Entry], chosen: Sequence[Entry], view: View, metric: 
     bands = {group.label: band(group, metric) for group in curves if group.n > 1}
     known = {entry.id: entry.run for entry in shown}
     runs = [known[run.id] for each in (*members, *front.without) for run in each.group.runs]
-    figure = pareto_figure(front, bands, labels.published(runs), epsilon=epsilon, value=level)
+    colours = colouring([run for each in members for run in each.group.runs], view.colour) if view.colour else None
+    figure = pareto_figure(
+        front, bands, labels.published(runs), epsilon=epsilon, value=level, colours=colours and colours.by_run
+    )
     left, right = st.columns([3, 1], gap="medium")
     with left:
+        if colours:
+            colour_legend(colours)
         said = f"{METRICS[metric].label} against ε of {front.chosen_among} results; {len(front.on)} are on the front"
         dragged_figure("pareto-figure", figure, said, _moved)
     with right:

@@ -47,11 +47,9 @@ def verdict(shown: Sequence[Entry], chosen: Sequence[Entry], view: View, metric:
     found = compare(a, b, metric, epsilon=epsilon)
     _say(found)
     _missing(a, b, found, known)
-    st.plotly_chart(
-        bands_figure(dressed([a, b]), metric, labels.published([known[run.id].run for run in (*a.runs, *b.runs)])),
-        key="verdict-bands",
-        config={"displaylogo": False},
-    )
+    marks = labels.published([known[run.id].run for run in (*a.runs, *b.runs)])
+    figure = bands_figure(dressed([a, b]), metric, marks, at=found.epsilon)
+    st.plotly_chart(figure, key="verdict-bands", config={"displaylogo": False})
     _all_pairs(groups(entry.facts for entry in chosen), known, metric, epsilon)
 
 
