@@ -77,6 +77,7 @@ def test_a_store_of_the_first_schema_keeps_its_runs(home: Path) -> None:
     with sqlite3.connect(home / "runs.sqlite") as raw:
         _without_sweeps(raw)
         raw.execute("DROP TABLE spent")
+        raw.execute("DROP TABLE annotations")
         raw.execute("ALTER TABLE runs DROP COLUMN origin")
         raw.execute("UPDATE alembic_version SET version_num = '0001'")
     raw.close()
@@ -97,6 +98,7 @@ def test_what_purged_runs_spent_outlives_an_upgrade(home: Path) -> None:
         _without_sweeps(raw)
         raw.execute("ALTER TABLE spent DROP COLUMN void")
         raw.execute("ALTER TABLE spent DROP COLUMN imported")
+        raw.execute("DROP TABLE annotations")
         raw.execute("ALTER TABLE runs DROP COLUMN origin")
         plan = json.dumps(PRIVATE.plan.to_dict())
         raw.execute("INSERT INTO spent VALUES ('abc', 'mine', 'digits', 'private', ?, 7, 1.0)", (plan,))

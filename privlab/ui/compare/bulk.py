@@ -16,6 +16,7 @@ from privlab.ui.compare import state
 from privlab.ui.compare.library import Entry
 from privlab.ui.draft import fill
 from privlab.ui.guard import attempted, escape, refuse
+from privlab.ui.importing import bring_in
 
 _DELETED, _DONE, _CLONE = "compare-deleted", "compare-done", "compare-clone"
 #: Copies that one press launches at most.
@@ -24,7 +25,7 @@ _MOST = 40
 
 def bulk(chosen: Sequence[Entry], shown: Sequence[Entry]) -> None:
     """The buttons for the chosen runs, or for all that are shown; and the way back from a deletion."""
-    _undo()
+    undo()
     if said := st.session_state.pop(_DONE, None):
         st.toast(said)
     if st.session_state.pop(_CLONE, False):
@@ -72,6 +73,7 @@ def bulk(chosen: Sequence[Entry], shown: Sequence[Entry]) -> None:
                 f"Delete **{len(on):,}** run{'' if len(on) == 1 else 's'}? Those that train are stopped. What they spent stays in the ledger."
             )
             _button(f"Delete {len(on):,}", "delete", none, "You can undo it.", _delete, on)
+        bring_in()
         if chosen:
             st.button("Untick all", key="bulk-none", on_click=state.change, kwargs={"runs": ()}, type="tertiary")
 
@@ -176,7 +178,7 @@ def _delete(ids: list[str]) -> None:
             st.session_state[_DELETED] = gone
 
 
-def _undo() -> None:
+def undo() -> None:
     """What the last press deleted, and the way back; until it is used or waved away."""
     gone: list[str] = st.session_state.get(_DELETED, [])
     if not gone:

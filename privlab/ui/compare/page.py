@@ -27,7 +27,7 @@ def compare() -> None:
     if gone := [run_id for run_id in view.runs if run_id not in entries]:
         st.warning(escape(f"Not here, perhaps deleted: {', '.join(gone)}. The other runs of the address are shown."))
     if not entries:
-        bulk.bulk((), ())
+        bulk.undo()
         st.info(
             "There are no runs to compare yet. Launch some in the Lab: four privacy levels at once make a good start."
         )
