@@ -160,6 +160,11 @@ def test_the_planner_answers_or_says_why_not(visit, several) -> None:
     assert "75.00 %" in said(app) or "Reached already" in said(app)
 
 
+def test_a_metric_without_a_better_direction_is_explained(visit, several) -> None:
+    for view in ("pareto", "verdict", "planner"):
+        assert "has no better direction" in said(visit("compare", view=view, metric="grad_norm_p50")), view
+
+
 def test_views_of_settings_with_one_setting_only(visit, store) -> None:
     stored(store, status=Status.FINISHED, points=3)
     assert "all have the same settings" in said(visit("compare", view="settings"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from privlab.ui.compare.view import MOST_FILTER, MOST_RUNS, PARAMETERS, TABS, View
+from privlab.ui.compare.view import MOST_FILTER, PARAMETERS, TABS, View
+from privlab.ui.urls import MOST_RUNS
 
 FULL = View(
     q="digits eps<=3 σ>1 \"two words\"",

@@ -58,6 +58,8 @@ def compare() -> None:
     elif not chosen:
         st.info("Tick runs in the table to lay their curves over each other.")
     elif view.tab == "curves":
+        if len(chosen) == 1:
+            st.caption("One run is chosen; tick another to lay its curve over this one.")
         curves.curves(chosen, view, metric)
     else:
         differences.differences(chosen, view, metric)

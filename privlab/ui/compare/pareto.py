@@ -29,6 +29,9 @@ _LINES = {EPSILON_LINE: "eps", VALUE_LINE: "level"}
 
 def pareto(shown: Sequence[Entry], chosen: Sequence[Entry], view: View, metric: str) -> None:
     """The figure and what its lines tell. ``shown`` are the candidates; groups among ``chosen`` add their bands."""
+    if not METRICS[metric].better:
+        st.info(f"{METRICS[metric].label} has no better direction, so there is no front; choose another metric.")
+        return
     facts = [entry.facts for entry in shown]
     candidates = groups(facts) if view.grouped else [Group((run,)) for run in facts if not run.void]
     found = fronts(candidates, metric)

@@ -9,7 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from privlab.ui.compare.view import MOST_RUNS, PARAMETERS, View
+from privlab.ui.compare.view import PARAMETERS, View
+from privlab.ui.urls import MOST_RUNS
 
 
 def view() -> View:

@@ -11,7 +11,8 @@ from privlab.analysis.seeds import groups
 from privlab.ui.compare import state
 from privlab.ui.compare.columns import COLUMNS, frame, grouped_frame, usual
 from privlab.ui.compare.library import Entry
-from privlab.ui.compare.view import MOST_RUNS, View
+from privlab.ui.compare.view import View
+from privlab.ui.urls import MOST_RUNS
 
 _HEIGHT = 300
 #: What the table on the page holds: which rows, and which of them are ticked.

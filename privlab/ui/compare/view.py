@@ -9,6 +9,7 @@ from typing import Any
 
 from privlab.analysis.settings import SETTINGS
 from privlab.metrics import METRICS
+from privlab.ui.urls import MOST_RUNS
 
 #: The views of the page, in order, with their words.
 TABS = {
@@ -19,8 +20,6 @@ TABS = {
     "verdict": "Verdict",
     "planner": "Planner",
 }
-#: More runs than this in one chart cannot be told apart, and the live panel draws no more.
-MOST_RUNS = 60
 #: Longest filter that an address keeps, characters.
 MOST_FILTER = 500
 
