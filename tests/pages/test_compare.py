@@ -96,6 +96,16 @@ def test_a_filter_that_is_not_understood_keeps_the_last_one(visit, store) -> Non
     assert rows(app) == ["pear"]
 
 
+def test_only_the_chosen_are_listed_and_judged(visit, several) -> None:
+    app = visit("compare", runs=several[0].id, view="pareto")
+    assert len(rows(app)) == 6
+    app.toggle(key="filter-only").set_value(True).run()
+    assert rows(app) == ["good"] and address(app, "only") == "yes"
+    assert "1 of 6 runs" in said(app) and "80.00 %" in said(app)
+    app.text_input(key="filter-text").input("poor").run()
+    assert any("None of the chosen runs passes" in each.value for each in app.info)
+
+
 def test_nothing_chosen_says_what_to_do(visit, store) -> None:
     stored(store)
     assert any("Tick runs in the table" in each.value for each in visit("compare").info)

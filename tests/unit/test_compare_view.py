@@ -11,6 +11,7 @@ FULL = View(
     q="digits eps<=3 σ>1 \"two words\"",
     grouped=True,
     archived=True,
+    only=True,
     tab="pareto",
     metric="test_loss",
     columns=("name", "epsilon", "training.learning_rate"),

@@ -41,7 +41,11 @@ def compare() -> None:
         table.table(shown, view, metric)
         st.caption(_count(len(shown), len(entries), len(chosen)))
     else:
-        st.info("No run passes this filter. Clear it, or a part of it.")
+        st.info(
+            "None of the chosen runs passes this filter. Clear it, or turn “Only chosen” off."
+            if view.only
+            else "No run passes this filter. Clear it, or a part of it."
+        )
     bulk.bulk(chosen, shown)
     st.segmented_control(
         "View",

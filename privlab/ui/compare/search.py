@@ -42,7 +42,7 @@ of its path. `∞` is a number, `5min` is one too.
 
 def filtered(entries: Sequence[Entry], view: View) -> list[Entry]:
     """The field, and the entries that pass it; pinned ones first. What is not understood is said below the field."""
-    text, help, archived = st.columns([10, 1, 2], vertical_alignment="bottom", gap="small")
+    text, help, only, archived = st.columns([9, 1, 2, 2], vertical_alignment="bottom", gap="small")
     text.text_input(
         "Filter",
         placeholder="digits eps<=3 acc>85% status:finished tag:paper -name:test",
@@ -51,13 +51,23 @@ def filtered(entries: Sequence[Entry], view: View) -> list[Entry]:
     )
     with help.popover("?", help="What a filter can say."):
         st.markdown(_HELP)
+    only.toggle(
+        "Only chosen",
+        help="Lists the ticked runs alone; the front, the planner and the other views then judge them alone.",
+        **state.shows("only", "filter-only", view.only),
+    )
     archived.toggle(
         "Archived too",
         help="Also lists runs that were put away.",
         **state.shows("archived", "filter-archived", view.archived),
     )
     query = _understood(view.q)
-    found = [entry for entry in entries if (view.archived or not entry.said.archived) and query(entry.facts)]
+    chosen = set(view.runs)
+    found = [
+        entry
+        for entry in entries
+        if (view.archived or not entry.said.archived) and (not view.only or entry.id in chosen) and query(entry.facts)
+    ]
     # Stable, so that each part stays newest first.
     return sorted(found, key=lambda entry: not entry.said.pinned)
 

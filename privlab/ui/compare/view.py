@@ -32,6 +32,7 @@ class View:
         q: the filter as it was typed, understood or not.
         grouped: runs that differ by chance alone are one row (``group=seed``).
         archived: archived runs are listed too.
+        only: no run but the chosen ones is listed, and judged by the views.
         tab: a key of :data:`TABS`.
         metric: key of a metric; empty takes the one that most of the shown runs are judged by.
         columns: keys of the table's columns; empty takes the usual ones.
@@ -48,6 +49,7 @@ class View:
     q: str = ""
     grouped: bool = False
     archived: bool = False
+    only: bool = False
     tab: str = "curves"
     metric: str = ""
     columns: tuple[str, ...] = ()
@@ -152,6 +154,7 @@ _READERS = {
     "q": _filter,
     "grouped": _switch("seed"),
     "archived": _switch("yes"),
+    "only": _switch("yes"),
     "tab": _one_of(TABS, "view"),
     "metric": _one_of(METRICS, "metric"),
     "columns": _several,
