@@ -134,8 +134,10 @@ def measure(lab: Lab, page: Page, counts: dict[str, str], total: str, repeats: i
         "first_paint": float(np.median(paints)),
         "filter_p95": float(np.percentile(filters, 95)),
         "filter_median": float(np.median(filters)),
-        "selection_p95": float(np.percentile(ticks, 95)),
-        "selection_median": float(np.median(ticks)),
+        # With the first ticks the browser fetches and starts the chart library.
+        "selection_first_worst": max(ticks[:6]),
+        "selection_p95": float(np.percentile(ticks[6:], 95)),
+        "selection_median": float(np.median(ticks[6:])),
         "server_rss_mb": server.memory_info().rss / 1e6,
         "load": os.getloadavg()[0],
     }
@@ -155,7 +157,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--points", type=int, default=1000, help="of each run")
-    parser.add_argument("--repeats", type=int, default=4, help="rounds of filters and of ticks")
+    parser.add_argument("--repeats", type=int, default=4, help="rounds of filters and of ticks, at least 2")
     parser.add_argument(
         "--home", type=Path, help="a folder that keeps the made-up runs; used as it is where it has some"
     )

@@ -9,6 +9,7 @@ from html import escape
 import streamlit as st
 
 from privlab.analysis.seeds import Group, groups
+from privlab.analysis.settings import SETTINGS
 from privlab.charts.bands import Repeats, bands_figure
 from privlab.charts.colouring import Colouring, colouring
 from privlab.charts.compare import Curve, overlay_figure
@@ -42,7 +43,7 @@ def curves(chosen: Sequence[Entry], view: View, metric: str) -> None:
         replace(run, colour=colours.by_run[run.id]) if colours else run for run in labels.live_runs(runs, equal=True)
     ]
     live_panel("compare-live", runs=drawn, panels=compare_panels(topics), marks=marks, rerun_on_status=True)
-    st.caption(_origins(entry.facts for entry in chosen) + (" · stars: published results" if marks else ""))
+    st.caption(origins(entry.facts.provenance for entry in chosen) + (" · stars: published results" if marks else ""))
 
     def page() -> str:
         called, looks = labels.names(runs), labels.looks(runs)
@@ -89,8 +90,5 @@ def colour_legend(colours: Colouring) -> None:
     """What each colour says."""
     joined = " … " if colours.is_scale else "&ensp;"
     words = joined.join(f'<span style="color:{colour}">●</span> {escape(text)}' for text, colour in colours.legend)
-    st.html(f'<div data-testid="colour-legend" style="font-size:0.875rem">{words}</div>')
-
-
-def _origins(facts) -> str:
-    return origins(each.provenance for each in facts)
+    label = escape(SETTINGS[colours.path].label)
+    st.html(f'<div data-testid="colour-legend" style="font-size:0.875rem">{label}:&ensp;{words}</div>')
