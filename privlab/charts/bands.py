@@ -90,7 +90,9 @@ def bands_figure(
 
 
 def add_band(figure: go.Figure, name: str, found: Band, look: Style, told: Metric) -> None:
-    """One mean and, where there are repeats, its interval; both go with one click in the legend."""
+    """One mean and, where there are repeats, its interval; both go with one click in the legend. Nothing for an empty band."""
+    if not len(found.epsilon):
+        return
     red, green, blue = (int(look.colour[at : at + 2], 16) for at in (1, 3, 5))
     legend = {"legendgroup": f"band-{name}"}
     known = np.isfinite(found.low)
