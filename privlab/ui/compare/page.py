@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
+from privlab.runs.record import Run, Status
 from privlab.ui import comparepage, sitemap
 from privlab.ui.access import store
 from privlab.ui.compare import bulk, curves, differences, pareto, planner, search, settings, state, table, verdict
-from privlab.ui.compare.library import library
+from privlab.ui.compare.library import Entry, library
 from privlab.ui.compare.view import TABS
-from privlab.ui.guard import escape, show_notice
+from privlab.ui.guard import escape, guarded, show_notice
 from privlab.ui.importing import bring_in
 from privlab.ui.writingcard import write_on
 
+#: How often the page looks whether a run began or ended, seconds.
+_EVERY = 3
 #: Views over all runs that pass the filter, chosen or not.
 _OF_ALL = {"pareto", "settings", "verdict", "planner"}
 
@@ -33,6 +36,7 @@ def compare() -> None:
         )
         bring_in()
         return sitemap.link_to_lab()
+    _follow(entries)
     shown = search.filtered(list(entries.values()), view)
     metric = search.metric_of(view, shown)
     search.choices(shown, view, metric)
@@ -71,6 +75,28 @@ def compare() -> None:
         runs = [entry.run for entry in chosen]
         comparepage.downloads(runs)
         write_on(runs, "write-on")
+
+
+def _follow(entries: dict[str, Entry]) -> None:
+    """Draw the page anew when a run begins, ends, comes or goes; while nothing waits or trains nobody looks."""
+    if all(_is_quiet(entry.run) for entry in entries.values()):
+        return
+    drawn = _states(entries)
+
+    def look() -> None:
+        with guarded():
+            if _states(library(store()).entries()) != drawn:
+                st.rerun()
+
+    st.fragment(look, run_every=_EVERY)()
+
+
+def _is_quiet(run: Run) -> bool:
+    return run.status.is_over or run.status is Status.PAUSED
+
+
+def _states(entries: dict[str, Entry]) -> dict[str, Status]:
+    return {run_id: entry.run.status for run_id, entry in entries.items()}
 
 
 def _of_all(tab: str, shown, chosen, view, metric: str) -> None:
