@@ -36,7 +36,6 @@ def compare() -> None:
         )
         bring_in()
         return sitemap.link_to_lab()
-    _follow(entries)
     shown = search.filtered(list(entries.values()), view)
     metric = search.metric_of(view, shown)
     search.choices(shown, view, metric)
@@ -75,6 +74,8 @@ def compare() -> None:
         runs = [entry.run for entry in chosen]
         comparepage.downloads(runs)
         write_on(runs, "write-on")
+    # At the end: a place that comes and goes above a field takes from a person what is typed and not yet entered.
+    _follow(entries)
 
 
 def _follow(entries: dict[str, Entry]) -> None:

@@ -67,7 +67,9 @@ def planner(shown: Sequence[Entry], view: View, metric: str) -> None:
 
 def _shows_goal(view: View, scale: int) -> dict:
     key = f"planner-goal-{scale}"
-    st.session_state[key] = None if math.isnan(view.goal) else float(f"{scale * view.goal:.6g}")
+    wanted = None if math.isnan(view.goal) else float(f"{scale * view.goal:.6g}")
+    if key not in st.session_state or st.session_state[key] != wanted:
+        st.session_state[key] = wanted
 
     def take() -> None:
         value = st.session_state[key]

@@ -43,7 +43,9 @@ def shows(field: str, key: str, value: Any) -> dict[str, Any]:
 
     The address is where the value lives: whatever changes it, a link or the back button, changes the widget too.
     """
-    st.session_state[key] = value
+    # Not set where it says so already: that would take from a person what is typed and not yet entered.
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
     return {"key": key, "on_change": _take, "args": (field, key)}
 
 
