@@ -28,6 +28,7 @@ ROOMS = (
     "runs",
     "analysis",
     "sweeps",
+    "classroom",
     "charts",
     "reports",
     "ui",

@@ -17,6 +17,7 @@ st.navigation(
         sitemap.budget(),
         sitemap.ledger(),
         sitemap.encryption(),
+        sitemap.classroom(),
     ],
     position="top",
 ).run()

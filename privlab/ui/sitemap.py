@@ -39,6 +39,10 @@ def encryption() -> st.Page:
     return st.Page(_FOLDER / "encryption.py", title="Encryption", url_path="encryption")
 
 
+def classroom() -> st.Page:
+    return st.Page(_FOLDER / "class.py", title="Class", url_path="class")
+
+
 def link_to_ledger(label: str = "Ledger of all runs on this data set") -> None:
     st.page_link(ledger(), label=label)
 

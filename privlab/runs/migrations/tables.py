@@ -142,3 +142,42 @@ annotations = sa.Table(
     sa.Column("pinned", sa.Boolean, nullable=False),
     sa.Column("archived", sa.Boolean, nullable=False),
 )
+
+#: Sessions in which many people launch runs under the rules of one teacher. ``key`` is the teacher's, and is told to nobody else.
+classes = sa.Table(
+    "classes",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("key", sa.String(32), nullable=False),
+    sa.Column("lesson", sa.Text, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("closed", sa.Float),
+)
+
+#: Who joined a session. ``id`` is a participant's own key: whoever has it launches in their name.
+participants = sa.Table(
+    "participants",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("class_id", sa.String(32), sa.ForeignKey("classes.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("folded", sa.Text, nullable=False),
+    sa.Column("joined", sa.Float, nullable=False),
+    sa.UniqueConstraint("class_id", "folded"),
+)
+
+#: What a participant said before a launch. The run is the one of that launch key; where there is none, the launch failed.
+class_launches = sa.Table(
+    "class_launches",
+    metadata,
+    sa.Column("launch_key", sa.String(200), primary_key=True),
+    sa.Column(
+        "participant_id",
+        sa.String(32),
+        sa.ForeignKey("participants.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("guess", sa.Float),
+    sa.Column("made", sa.Float, nullable=False),
+)

@@ -8,12 +8,15 @@ attempt. Each change of status names the states it may come from, so of two writ
 from __future__ import annotations
 
 from privlab.runs.store.annotationtable import AnnotationTable
+from privlab.runs.store.classtable import ClassRow, ClassRun, ClassTable, Participant
 from privlab.runs.store.errors import (
     LostRun,
+    NameTaken,
     StatusConflict,
     StoreError,
     StoreFull,
     SweepConflict,
+    UnknownClass,
     UnknownRun,
     UnknownSweep,
 )
@@ -24,7 +27,7 @@ from privlab.runs.store.runtable import RunTable, new_id
 from privlab.runs.store.sweeptable import SweepTable
 
 
-class Store(RunTable, RunProgress, PointTable, SweepTable, AnnotationTable, Notes):
+class Store(RunTable, RunProgress, PointTable, SweepTable, AnnotationTable, ClassTable, Notes):
     """All runs of one database. Safe to share between threads; after a fork, open a new one.
 
     Args:
@@ -37,12 +40,17 @@ class Store(RunTable, RunProgress, PointTable, SweepTable, AnnotationTable, Note
 
 
 __all__ = [
+    "ClassRow",
+    "ClassRun",
     "LostRun",
+    "NameTaken",
+    "Participant",
     "StatusConflict",
     "Store",
     "StoreError",
     "StoreFull",
     "SweepConflict",
+    "UnknownClass",
     "UnknownRun",
     "UnknownSweep",
     "new_id",

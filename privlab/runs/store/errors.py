@@ -43,6 +43,22 @@ class SweepConflict(StoreError):
     """The sweep is not in a state from which the change is allowed (perhaps since a moment ago)."""
 
 
+class UnknownClass(StoreError):
+    """There is no class session of that id."""
+
+    def __init__(self, class_id: str):
+        super().__init__(
+            f"There is no class session {class_id!r} here. Ask for the link again; perhaps it belongs to another PrivLab."
+        )
+
+
+class NameTaken(StoreError):
+    """Somebody in the session has that name."""
+
+    def __init__(self, name: str):
+        super().__init__(f"Somebody here is called {name} already; add a letter.")
+
+
 class StatusConflict(StoreError):
     """The run is not in a state from which the change is allowed (perhaps since a moment ago)."""
 

@@ -1,0 +1,1 @@
+"""The parts of the Class page: what a teacher, a participant, and a whole room sees."""
