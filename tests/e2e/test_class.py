@@ -45,7 +45,7 @@ def join(visitor: Visitor, name: str) -> None:
 
 def sees_points(page: Page, name: str) -> None:
     page.wait_for_function(
-        "([s, n]) => (document.querySelector(s)?.data || []).some((t) => t.name === n && t.x.length)",
+        "([s, n]) => (document.querySelector(s)?.data || []).some((t) => t.name?.startsWith(n) && t.x.length)",
         arg=[CHART, name],
         timeout=60_000,
     )
@@ -88,6 +88,7 @@ def test_a_class_shares_one_board(lab: Lab, visitor: Visitor, browser: Browser) 
         expect(anna.page.locator(".st-key-problem-guess")).to_contain_text("The guess is empty")
         first = launched(anna, lab, "90")
         assert first.config.name == "Anna" and first.plan.target_epsilon == 3
+        until(anna.page, lab, first.id, lambda run: run.step > 0)
         # Nobody reloads: the other browser, the room and the teacher see it all the same.
         for watcher in (anna, bruno, room, visitor):
             sees_points(watcher.page, "Anna 1")
