@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from privlab.analysis.facts import Facts, Promise
@@ -70,8 +71,10 @@ class Group:
         return np.array([run.metric(metric) for run in self.runs])
 
     def summary(self, metric: str) -> Summary:
-        """Mean and spread at the last points."""
-        return summarise(self.final(metric))
+        """Mean and spread at the last points; the interval of a share ends at 0 and 1."""
+        found = summarise(self.final(metric))
+        low, high = within(metric, found.low, found.high)
+        return replace(found, low=float(low), high=float(high))
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,13 @@ def groups(runs: Iterable[Facts]) -> list[Group]:
         key = (run.provenance, run.outcome) if run.provenance != "reference" else run.id
         found.setdefault(key, []).append(run)
     return [Group(tuple(members)) for members in found.values()]
+
+
+def within(metric: str, low: ArrayLike, high: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """An interval cut to what the metric can be: no share is below 0 or above 1."""
+    if METRICS[metric].unit != "share":
+        return np.asarray(low), np.asarray(high)
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
 def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
@@ -215,7 +225,7 @@ def band(group: Group, metric: str, *, confidence: float = 0.95, least: int | No
     with np.errstate(invalid="ignore", divide="ignore"):
         sd = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / np.where(n > 1, n - 1, math.nan))
         half = stats.t.ppf((1 + confidence) / 2, np.maximum(n - 1, 1)) * sd / np.sqrt(n)
-    return Band(grid, n, mean, sd, mean - half, mean + half)
+    return Band(grid, n, mean, sd, *within(metric, mean - half, mean + half))
 
 
 def _curve(run: Facts, metric: str) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from privlab.analysis.facts import Facts
-from privlab.analysis.seeds import Group, at_epsilon, band, groups, summarise
+from privlab.analysis.seeds import Group, at_epsilon, band, groups, summarise, within
 from privlab.config import load_preset
 from privlab.preflight import preflight
 from privlab.runs.record import Run, Status
@@ -135,7 +135,7 @@ def test_a_band_is_where_all_curves_are_and_its_mean_is_theirs():
     assert found.mean[0] == pytest.approx((0.5 + 0.5 * 0.4 / 3.5 + 0.6) / 2)
     assert found.mean[-1] == pytest.approx((0.5 + 1.5 * 0.4 / 3.5 + 0.8) / 2)
     here = summarise([float(at_epsilon(run, "test_accuracy", found.epsilon[3])) for run in runs])
-    assert (found.low[3], found.high[3], found.sd[3]) == pytest.approx((here.low, here.high, here.sd))
+    assert (found.low[3], found.high[3], found.sd[3]) == pytest.approx((here.low, min(1.0, here.high), here.sd))
     wide = band(Group(tuple(runs)), "test_accuracy", least=1, points=50)
     assert (wide.epsilon[0], wide.epsilon[-1]) == (0.5, 4.0)
     assert wide.n.min() == 1 and wide.n.max() == 2 and np.isnan(wide.low[wide.n == 1]).all()
@@ -159,3 +159,10 @@ def test_only_runs_that_went_as_far_are_repeats_of_an_ended_one():
     (group,) = groups([*repeats("a", [0.9, 0.91]), fact("early", 0.3, 0.5, step=2, settings={"training.seed": 9})])
     assert [run.id for run in group.farthest.runs] == ["a0", "a1"]
     assert group.label == "a0 (3 runs)" and group.epsilon == 3.0 and DIGITS.name == "digits"
+
+
+def test_the_interval_of_a_share_ends_where_shares_do() -> None:
+    low, high = within("test_accuracy", [-0.2, 0.3], [0.4, 1.3])
+    assert low.tolist() == [0.0, 0.3] and high.tolist() == [0.4, 1.0]
+    low, high = within("test_loss", -0.2, 1.3)
+    assert (float(low), float(high)) == (-0.2, 1.3)
