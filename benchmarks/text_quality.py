@@ -72,7 +72,7 @@ MODELS = {
         training={"batch_size": 256, "epochs": 8, "optimizer": "adam", "learning_rate": 0.01},
         rate=0.003,
     ),
-    # Adam would move each of 170,000 weights by a step of its own, most of them by noise alone.
+    # Adam would move each of 166,658 weights by a step of its own, most of them by noise alone.
     "minilm": Model(
         "MiniLM with LoRA adapters",
         max_grad_norm=1.0,
