@@ -62,8 +62,9 @@ def test_head_is_the_newest_migration() -> None:
     assert scripts.get_heads() == [migrations.HEAD]
 
 
-def _without_sweeps(raw: sqlite3.Connection) -> None:
-    for table in ("trial_runs", "trials", "sweeps"):
+def _without_later_tables(raw: sqlite3.Connection) -> None:
+    """What came with the schemas 0005 to 0007."""
+    for table in ("trial_runs", "trials", "sweeps", "annotations", "class_launches", "participants", "classes"):
         raw.execute(f"DROP TABLE {table}")
 
 
@@ -75,9 +76,8 @@ def test_a_store_of_the_first_schema_keeps_its_runs(home: Path) -> None:
     before = store.get(run.id)
     store.close()
     with sqlite3.connect(home / "runs.sqlite") as raw:
-        _without_sweeps(raw)
+        _without_later_tables(raw)
         raw.execute("DROP TABLE spent")
-        raw.execute("DROP TABLE annotations")
         raw.execute("ALTER TABLE runs DROP COLUMN origin")
         raw.execute("UPDATE alembic_version SET version_num = '0001'")
     raw.close()
@@ -95,10 +95,9 @@ def test_a_store_of_the_first_schema_keeps_its_runs(home: Path) -> None:
 def test_what_purged_runs_spent_outlives_an_upgrade(home: Path) -> None:
     Store().close()
     with sqlite3.connect(home / "runs.sqlite") as raw:
-        _without_sweeps(raw)
+        _without_later_tables(raw)
         raw.execute("ALTER TABLE spent DROP COLUMN void")
         raw.execute("ALTER TABLE spent DROP COLUMN imported")
-        raw.execute("DROP TABLE annotations")
         raw.execute("ALTER TABLE runs DROP COLUMN origin")
         plan = json.dumps(PRIVATE.plan.to_dict())
         raw.execute("INSERT INTO spent VALUES ('abc', 'mine', 'digits', 'private', ?, 7, 1.0)", (plan,))
