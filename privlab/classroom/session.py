@@ -96,9 +96,9 @@ def config_for(lesson: Lesson, participant: Participant, preset: str, changes: M
 
 
 def applies(config: RunConfig, path: str) -> bool:
-    """Whether open setting ``path`` has a meaning for a preset: ε and C have none without privacy."""
+    """Whether open setting ``path`` has a meaning for a preset: ε where the preset aims at one, C where it clips."""
     if path == "privacy.target_epsilon":
-        return config.privacy.is_private
+        return config.privacy.target_epsilon is not None
     if path == "privacy.max_grad_norm":
         return config.privacy.clipping != "none"
     return path in OPEN

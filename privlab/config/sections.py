@@ -21,7 +21,7 @@ class DataConfig(Section):
     dataset: str = knob(
         "digits",
         label="Data set",
-        help="The records to learn from; each record is what the privacy guarantee protects.",
+        help="The records to learn from; the privacy guarantee protects each of them, or each user where users are its unit.",
     )
     unit: Literal["record", "user"] = knob(
         "record",

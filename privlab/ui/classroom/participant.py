@@ -67,7 +67,7 @@ def launch_form(session: Session, who: Participant) -> None:
             show_problems("guess", problems)
         _cost(session, who, preset, changes)
         show_problems("budget", problems)
-        _show_others(problems, ("preset", "guess", "budget", *changes))
+        _show_others(problems, ("preset", "guess", "budget", *lesson.open))
         st.button(
             "Launch", type="primary", key="class-launch-button", disabled=bool(session.closed), on_click=_launch,
             args=(session, who, preset, changes, None if guess is None else guess / 100),
@@ -82,9 +82,8 @@ def _open_settings(session: Session, preset: str, problems: dict[str, list[str]]
             continue
         setting = SETTINGS[path]
         kind = int if setting.is_integer else float
-        start = values[path] if values[path] is not None else config.privacy.noise_multiplier and 3.0
         value = st.number_input(
-            setting.label_and_unit, value=kind(start), step=kind(setting.knob.step or 1), key=f"class-{preset}-{path}",
+            setting.label_and_unit, value=kind(values[path]), step=kind(setting.knob.step or 1), key=f"class-{preset}-{path}",
             format=None if setting.is_integer else setting.knob.format, help=setting.help,
         )  # fmt: skip
         show_problems(path, problems)
