@@ -18,6 +18,7 @@ from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.loss import record_losses
 from privlab.dpsgd.noise import noise_source
 from privlab.dpsgd.step import PrivateStep
+from privlab.dpsgd.views import AS_THEY_ARE, ShortTexts, lengths
 from privlab.privacy.plan import PrivacyPlan
 
 #: More records and steps than any benchmark takes: the step refuses to go past its plan.
@@ -69,7 +70,8 @@ def opacus(work: TextWork, mode: str) -> Callable[[], None]:
     return step
 
 
-def privlab(work: TextWork) -> Callable[[], None]:
+def privlab(work: TextWork, padded: bool = False) -> Callable[[], None]:
+    """PrivLab's step, as a run takes it: the shortest texts first, each chunk as wide as its longest; or ``padded``."""
     model = work.model()
     x, y = work.records()
     plan = PrivacyPlan(
@@ -78,13 +80,14 @@ def privlab(work: TextWork) -> Callable[[], None]:
     cpu = torch.device("cpu")
     private = PrivateStep(
         *(model, plan, "one-pass", _optimizer(model), noise_source("private", "none", 1, cpu, None), work.batch),
+        views=AS_THEY_ARE if padded else ShortTexts(work.pad),
         kernels=Kernels(),
     )
-    clock, batch = PhaseClock(cpu), torch.arange(work.batch)
+    clock, batch, known = PhaseClock(cpu), torch.arange(work.batch), lengths(x, work.pad)
 
     def step() -> None:
         clock.begin(False)
-        private.run(x, y, batch, clock)
+        private.run(x, y, batch if padded else batch[known[batch].argsort(stable=True)], clock)
 
     # What a run finds out in its first steps and does not try again.
     for _ in range(_TRIAL_STEPS):
@@ -98,5 +101,6 @@ TEXT_RIVALS: dict[str, tuple[str, Callable[[TextWork], Callable[[], None]]]] = {
     "sgd": ("PyTorch without privacy", plain),
     "opacus": ("Opacus, hooks", partial(opacus, mode="hooks")),
     "opacus-ghost": ("Opacus, ghost", partial(opacus, mode="ghost")),
-    "privlab": ("PrivLab, one-pass", privlab),
+    "privlab-padded": ("PrivLab, one-pass, padded as the others", partial(privlab, padded=True)),
+    "privlab": ("PrivLab, one-pass, as a run does", privlab),
 }

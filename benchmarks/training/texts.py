@@ -16,8 +16,11 @@ from privlab.data.texts import load_texts
 from privlab.models.build import build
 from privlab.models.catalogue import TRANSFORMERS
 from privlab.models.features import prepare
+from privlab.models.tokens import tokenizer
 
 RANK = 8
+#: Fills up texts of made-up tokens.
+_PAD = 0
 #: Ids below this one are signs of a published vocabulary: pads, beginnings, ends.
 _SIGNS = 1000
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -45,6 +48,15 @@ class TextWork:
     vocabulary: int | None = None
     packages: tuple[str, ...] = ()
 
+    @property
+    def pad(self) -> int:
+        """Id that fills up short texts."""
+        return _PAD if self.vocabulary else self._own_pad
+
+    @property
+    def _own_pad(self) -> int:
+        return tokenizer(self.tokens).pad
+
     def of(self, part: str) -> TextWork:
         return replace(self, part=part)
 
@@ -64,9 +76,9 @@ class TextWork:
         """Ids (B, L) int64, and classes (B,) or next tokens (B, L), ``NOT_ASKED`` where the text is over."""
         x, y = (part[: self.batch].clone() for part in _messages(self.tokens))
         if self.vocabulary:
-            there = x != 0 if y.dim() == 1 else y != NOT_ASKED
+            there = x != self._own_pad if y.dim() == 1 else y != NOT_ASKED
             made_up = torch.randint(_SIGNS, self.vocabulary, (self.batch, x.shape[1] + 1), generator=_same())
-            x = made_up[:, :-1] * there
+            x = made_up[:, :-1].where(there, _PAD)
             if y.dim() == 2:
                 y = made_up[:, 1:].where(there, NOT_ASKED)
         return x, y
@@ -88,14 +100,14 @@ def _small(model: str) -> Callable[[str], nn.Module]:
 
 
 class _Logits(nn.Module):
-    """A model of transformers as a function of ids alone. Pads have the id 0."""
+    """A model of transformers as a function of ids alone. Pads have the id ``_PAD``."""
 
     def __init__(self, whole: nn.Module) -> None:
         super().__init__()
         self.whole = whole
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.whole(input_ids=ids, attention_mask=(ids != 0).long()).logits
+        return self.whole(input_ids=ids, attention_mask=(ids != _PAD).long()).logits
 
 
 def _bert(part: str) -> nn.Module:
@@ -135,17 +147,17 @@ def _part(whole: nn.Module, embeddings: nn.Module, blocks: nn.Module, head: nn.M
 
 
 TEXTS = {
-    "small-bert": TextWork("PrivLab's small BERT, 64 words, B=64", 64, "small-bert", _small("small-bert")),
-    "small-gpt": TextWork("PrivLab's small GPT, 128 bytes, B=32", 32, "small-gpt", _small("small-gpt")),
+    "small-bert": TextWork("PrivLab's small BERT, 64 words, B=256", 256, "small-bert", _small("small-bert")),
+    "small-gpt": TextWork("PrivLab's small GPT, 128 bytes, B=128", 128, "small-gpt", _small("small-gpt")),
     "bert-mini": TextWork(
-        "BertForSequenceClassification, MiniLM's size, 64 tokens, B=16",
-        *(16, "small-bert", _bert),
+        "BertForSequenceClassification, MiniLM's size, 64 tokens, B=64",
+        *(64, "small-bert", _bert),
         vocabulary=TRANSFORMERS["minilm"].vocabulary,
         packages=("transformers",),
     ),
     "llama-mini": TextWork(
-        "LlamaForCausalLM, TinyStories-15M's size, 128 tokens, B=8",
-        *(8, "small-gpt", _llama),
+        "LlamaForCausalLM, TinyStories-15M's size, 128 tokens, B=16",
+        *(16, "small-gpt", _llama),
         vocabulary=TRANSFORMERS["tinystories"].vocabulary,
         packages=("transformers",),
     ),

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from privlab.dpsgd.methods import Gradients
+from privlab.dpsgd.views import Views
 
 #: Per-record gradients kept at once on a CPU, in bytes: where a search begins, and the most that it goes to.
 _CACHED_BYTES, _MOST_BYTES = 32 << 20, 256 << 20
@@ -55,10 +56,11 @@ class ChunkSearch:
         self._turns = 0
 
     @classmethod
-    def of(cls, gradients: Gradients, device: torch.device, most: int, views: int, moves: bool) -> ChunkSearch:
+    def of(cls, gradients: Gradients, device: torch.device, most: int, views: Views, moves: bool) -> ChunkSearch:
         """Of a method of gradients, where ``most`` rows (records times views) may be in memory at once."""
-        start = max(1, quickest_chunk(gradients, device, most) // views)
-        highest = max(1, _within(_MOST_BYTES, gradients, device, most) // views)
+        first = min(most, views.few_rows) if views.few_rows and device.type == "cpu" else most
+        start = max(1, quickest_chunk(gradients, device, first) // views.count)
+        highest = max(1, _within(_MOST_BYTES, gradients, device, most) // views.count)
         return cls(start, highest, moves and device.type == "cpu")
 
     def took(self, records: int, seconds: float) -> None:

@@ -64,7 +64,7 @@ class PrivateStep:
         clipping = Clipping(plan.clipping, plan.stability) if plan.max_grad_norm is not None else None
         self.gradients = gradients_for(method, model, plan.max_grad_norm, clipping, views.count, precision, kernels)
         device = self.gradients.parameters[0].device
-        self._search = ChunkSearch.of(self.gradients, device, physical_batch_size, views.count, kernels is not None)
+        self._search = ChunkSearch.of(self.gradients, device, physical_batch_size, views, kernels is not None)
         self.physical_batch_size = self._search.size
         self.adaptive = QuantileClip(plan) if plan.adaptive else None
         # This optimiser takes a finished clipped sum, so hooks and ghost share noise, scaling and update.

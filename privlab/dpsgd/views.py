@@ -11,6 +11,8 @@ from privlab.data.load import NOT_ASKED
 
 #: Rows of tokens are cut to a multiple of so many, lest every length be a shape of its own.
 _LENGTHS = 8
+#: Texts at once: of more, each is computed at the length of a longer one, and fewer leave matrix products small.
+_FEW_TEXTS = 16
 
 
 class Views:
@@ -18,9 +20,11 @@ class Views:
 
     Attributes:
         count: K, rows of each record, those of one in a row.
+        few_rows: rows at once that are usually quickest on a CPU, where that is known.
     """
 
     count = 1
+    few_rows: int | None = None
 
     def begin(self, step: int) -> None:
         """Make ready for the step of this number: what is random follows from it, so that a resumed run sees the same."""
@@ -43,6 +47,8 @@ class ShortTexts(Views):
     Args:
         pad: id that fills up short texts.
     """
+
+    few_rows = _FEW_TEXTS
 
     def __init__(self, pad: int):
         self._pad = pad
@@ -121,6 +127,8 @@ class TextsOfUsers(RandomViews):
         seed: None for one from the system's entropy.
         pad: id that fills up short texts.
     """
+
+    few_rows = _FEW_TEXTS
 
     def __init__(self, count: int, seed: int | None, pad: int):
         super().__init__(count, seed)

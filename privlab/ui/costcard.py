@@ -6,6 +6,7 @@ import streamlit as st
 
 from privlab.charts.cost import cost_figure
 from privlab.metrics import Cost, Release, size
+from privlab.models.catalogue import TRANSFORMERS
 from privlab.preflight import Preflight
 from privlab.runs import costs, measuring
 from privlab.runs.costs import METHODS, Costs
@@ -118,6 +119,8 @@ def _remarks(checked: Preflight, shown: dict[str, Cost], marked: str) -> str:
     busy = max((cost.busy or 0 for cost in shown.values()), default=0)
     if busy > _BUSY:
         said.append(f"Other programs used the processor too; beside them all takes up to {busy:.1f} times as long.")
+    if checked.model.key in TRANSFORMERS:
+        said.append("Each text was as long as the model reads; steps over shorter ones, as most are, take less.")
     if checked.config.encryption.is_store:
         said.append("What the encrypted store adds to each step is not in it.")
     devices = sorted({cost.device for cost in shown.values()})

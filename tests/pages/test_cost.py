@@ -74,6 +74,15 @@ def test_known_costs_are_drawn_and_tell_the_time(visit) -> None:
     assert app.button(key="measure").label == "Measure again"
 
 
+def test_that_texts_were_as_long_as_can_be_is_said(visit) -> None:
+    keep()
+    app = visit()
+    assert "as long as the model reads" not in words(app)
+    keep(load_preset("spam-bert"))
+    app.button(key="preset-spam-bert").click().run()
+    assert "as long as the model reads" in words(app)
+
+
 def test_a_quicker_method_and_a_busy_machine_are_said(visit) -> None:
     keep(hooks=replace(COST, seconds=0.004), ghost=replace(COST, busy=2.04))
     said = words(visit())

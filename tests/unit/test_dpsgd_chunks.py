@@ -13,6 +13,7 @@ from privlab.dpsgd.chunks import ChunkSearch, out_of_memory
 from privlab.dpsgd.clock import PhaseClock
 from privlab.dpsgd.layers.kernels import Kernels
 from privlab.dpsgd.step import PrivateStep
+from privlab.dpsgd.views import AS_THEY_ARE, ShortTexts, TextsOfUsers
 from tests.unit.test_dpsgd_gradients import conv, make, records
 from tests.unit.test_dpsgd_step import CLIP_ONLY, CPU, PLAIN, noise
 
@@ -157,6 +158,14 @@ def test_a_search_stays_where_memory_ends() -> None:
     for _ in range(20):
         search.took(1000, 1.0)
     assert search.size == 20 and search.settled
+
+
+def test_a_search_over_texts_begins_with_few_on_a_cpu() -> None:
+    gradients = a_step("one-pass", make(conv)).gradients
+    for views, first in ((AS_THEY_ARE, 512), (ShortTexts(0), 16), (TextsOfUsers(4, 1, 0), 4)):
+        assert ChunkSearch.of(gradients, CPU, 512, views, moves=True).size == first
+    assert ChunkSearch.of(gradients, torch.device("meta"), 512, ShortTexts(0), moves=True).size == 512
+    assert ChunkSearch.of(gradients, CPU, 3, ShortTexts(0), moves=True).size == 3
 
 
 def test_only_a_run_that_may_try_searches() -> None:
