@@ -11,9 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from privlab.config import ConfigError, Problem, RunConfig
-from privlab.data.catalogue import DATASETS, RECORDS_OF_A_USER, DatasetFacts
+from privlab.data.catalogue import DATASETS, RECORDS_OF_A_USER, DatasetFacts, availability
 from privlab.data.own import is_own, missing
 from privlab.data.secrets import ONE_IN
+from privlab.data.weights import weights_missing, weights_ready
 from privlab.encryption import modes
 from privlab.models.catalogue import ADAPTERS, MODELS, PRETRAINED, ModelFacts, misfit, parameters, part_misfit
 from privlab.privacy.owners import LEAST_SHARE, share_on_grid
@@ -107,6 +108,17 @@ def preflight(config: RunConfig) -> Preflight:
         raise ConfigError(problems)
     assert plan is not None and dataset is not None and model is not None
     return Preflight(config, plan, dataset, model)
+
+
+def missing_inputs(dataset: str, model: str) -> list[Problem]:
+    """What a training would read and this machine does not have: records, weights. Looks at the disk, never at the network."""
+    problems = []
+    if dataset in DATASETS and not (found := availability(dataset)).ready:
+        problems.append(Problem("data.dataset", found.message))
+    weights = MODELS[model].weights if model in MODELS else None
+    if weights and not weights_ready(weights):
+        problems.append(Problem("model.name", weights_missing(weights)))
+    return problems
 
 
 def _part_problems(config: RunConfig, model: ModelFacts) -> list[Problem]:

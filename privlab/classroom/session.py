@@ -11,7 +11,7 @@ from typing import Any
 from privlab.classroom.lesson import OPEN, Lesson, guessed_accuracy, participant_name
 from privlab.config import ConfigError, Problem, RunConfig, load_preset
 from privlab.metrics import UTILITY
-from privlab.preflight import preflight
+from privlab.preflight import missing_inputs, preflight
 from privlab.runs import control
 from privlab.runs.ledger import ledger_of
 from privlab.runs.record import Run, Spent, Status
@@ -148,13 +148,16 @@ def launch(
         guess: test accuracy that the participant expects, a share; needed where the lesson asks for it and the run classifies.
 
     Raises:
-        ConfigError: with the path of what is refused: ``preset``, an open setting, ``guess``, or ``budget``.
+        ConfigError: with the path of what is refused: ``preset``, which may need records or weights that are not here, an open
+            setting, ``guess``, or ``budget``.
         ClassClosed
         RunActionError, StoreError: as :func:`privlab.runs.control.launch`.
     """
     if find(store, session.id).closed:
         raise ClassClosed
     config = config_for(session.lesson, participant, preset, changes)
+    if problems := missing_inputs(config.data.dataset, config.model.name):
+        raise ConfigError([Problem("preset", problem.message) for problem in problems])
     guess = guessed_accuracy(guess) if session.lesson.guess and config.data.task == "classify" else None
     with _launching:
         _refuse_over_budget(store, session, participant, config)

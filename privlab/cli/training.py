@@ -11,9 +11,7 @@ from privlab.cli.output import Bar, Lines, summary
 from privlab.cli.passphrase import passphrase_for
 from privlab.config import ConfigError, RunConfig, load_preset
 from privlab.config.run import set_path
-from privlab.data.catalogue import availability
-from privlab.data.weights import weights_missing, weights_ready
-from privlab.preflight import preflight
+from privlab.preflight import missing_inputs, preflight
 from privlab.runs.limits import threads_for
 from privlab.runs.record import Run, Status
 from privlab.runs.store import Store
@@ -55,13 +53,9 @@ class Interrupted(KeyboardInterrupt):
 def require_inputs(config: RunConfig) -> None:
     """Records and weights must be on this machine. Raises ConfigError for settings that do not fit, or saying how to get
     them."""
-    checked = preflight(config)
-    here = availability(config.data.dataset)
-    if not here.ready:
-        raise ConfigError.at("data.dataset", here.message)
-    weights = checked.model.weights
-    if weights and not weights_ready(weights):
-        raise ConfigError.at("model.name", weights_missing(weights))
+    preflight(config)
+    if problems := missing_inputs(config.data.dataset, config.model.name):
+        raise ConfigError(problems)
 
 
 def train_here(

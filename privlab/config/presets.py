@@ -32,6 +32,7 @@ _ORDER = (
     "fashion-mnist",
     "fashion-mnist-cnn",
     "spam-bert",
+    "spam-minilm",
     "memorise",
     "encrypted",
 )

@@ -5,13 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 from privlab.config import ConfigError, Problem
-from privlab.data.catalogue import DATASETS, availability
-from privlab.data.weights import weights_missing, weights_ready
 from privlab.encryption import SealError, check_key
-from privlab.models.catalogue import MODELS
-from privlab.preflight import Preflight, preflight
+from privlab.preflight import Preflight, missing_inputs, preflight
 from privlab.runs.control import RunActionError
 from privlab.runs.store import Store, SweepConflict, new_id
 from privlab.runs.sweeprecord import Sweep, SweepState
@@ -52,14 +50,10 @@ def candidates(spec: SweepSpec) -> Iterator[Candidate]:
 
 def missing(spec: SweepSpec) -> list[Problem]:
     """What the sweep needs and this computer does not have: data sets, weights, keys."""
-    found = []
-    for key in _taken(spec, "data.dataset", spec.base.data.dataset):
-        if key in DATASETS and not availability(key).ready:
-            found.append(Problem("data.dataset", availability(key).message))
-    for key in _taken(spec, "model.name", spec.base.model.name):
-        weights = MODELS[key].weights if key in MODELS else None
-        if weights and not weights_ready(weights):
-            found.append(Problem("model.name", weights_missing(weights)))
+    datasets = _taken(spec, "data.dataset", spec.base.data.dataset)
+    models = _taken(spec, "model.name", spec.base.model.name)
+    # Each once, though a data set is asked for with every model.
+    found = list(dict.fromkeys(each for pair in product(datasets, models) for each in missing_inputs(*pair)))
     try:
         check_key(spec.base.encryption)
     except SealError as error:

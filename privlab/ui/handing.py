@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from privlab.data.catalogue import availability
-from privlab.data.weights import weights_missing, weights_ready
-from privlab.models.catalogue import MODELS
+from privlab.preflight import missing_inputs
 from privlab.reports.pdf import chromium, to_pdf
 from privlab.reports.program.expressible import not_expressible
 from privlab.reports.program.files import file_name, notebook_file, script_file
@@ -61,10 +59,7 @@ def _reasons(run: Run) -> tuple[str, ...]:
     if reasons or not travelling(run):
         return reasons
     # Its inputs are written here, from the records and from the weights that make their features.
-    weights = MODELS[run.config.model.name].weights
-    if not (found := availability(run.config.data.dataset)).ready:
-        return (found.message,)
-    return (weights_missing(weights),) if weights and not weights_ready(weights) else ()
+    return tuple(problem.message for problem in missing_inputs(run.config.data.dataset, run.config.model.name))
 
 
 def _program_buttons(run: Run) -> None:

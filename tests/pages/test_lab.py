@@ -115,6 +115,7 @@ def test_a_schedule_that_is_not_understood_is_refused_beside_its_field(visit, st
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_fills_the_form_and_launches_as_it_is(visit, store, preset: str, monkeypatch) -> None:
     monkeypatch.setattr(launching, "availability", lambda key: type("Here", (), {"ready": True}))
+    monkeypatch.setattr(launching, "missing_weights", lambda model: None)
     app = visit()
     app.button(key=f"preset-{preset}").click().run()
     assert app.button(key=f"preset-{preset}").label.startswith("**✓")

@@ -112,6 +112,14 @@ def test_what_is_not_allowed_is_refused_and_nothing_launched(
     assert words in said(refused)[path] and store.list() == [] == store.class_runs(lesson.id)
 
 
+def test_a_preset_whose_weights_are_not_here_is_refused(store: Store) -> None:
+    lesson = begin(store, Lesson("Large models", ("spam-minilm",)))
+    anna = join(store, lesson, "Anna")
+    with pytest.raises(ConfigError) as refused:
+        launch(store, lesson, anna, "spam-minilm", {}, 0.9, launch_key="k1")
+    assert "data fetch minilm" in said(refused)["preset"] and store.list() == []
+
+
 def test_the_budget_counts_all_runs_of_a_participant_to_their_planned_end(store: Store) -> None:
     lesson = begin(store, LESSON)
     anna, bruno = join(store, lesson, "Anna"), join(store, lesson, "Bruno")

@@ -9,6 +9,7 @@ from privlab.classroom.lesson import LONGEST, MOST_BUDGET, OPEN, Lesson
 from privlab.classroom.session import Session
 from privlab.config import ConfigError
 from privlab.config.presets import PRESETS
+from privlab.preflight import missing_inputs
 from privlab.ui.access import store
 from privlab.ui.classroom import links
 from privlab.ui.fields import by_path, show_problems
@@ -36,6 +37,7 @@ def begin_form() -> None:
             help="Everything that is not left open below stays as the preset says.",
         )  # fmt: skip
         show_problems("presets", problems)
+        _show_missing(st.session_state["class-presets"])
         st.multiselect(
             "Settings left open", list(OPEN), default=["privacy.target_epsilon", "privacy.max_grad_norm"], key="class-open",
             format_func=lambda path: SETTINGS[path].label,
@@ -53,6 +55,13 @@ def begin_form() -> None:
             help="Before each launch a participant says which accuracy the run will reach; the board shows how far off they were.",
         )  # fmt: skip
         st.button("Begin the session", type="primary", key="class-begin", on_click=_begin)
+
+
+def _show_missing(presets: list[str]) -> None:
+    for key in presets:
+        config = PRESETS[key].config
+        for problem in missing_inputs(config.data.dataset, config.model.name):
+            st.warning(escape(f"{PRESETS[key].title}: participants cannot launch it yet. {problem.message}"))
 
 
 def _begin() -> None:
