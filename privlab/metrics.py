@@ -62,6 +62,11 @@ class Metric:
         return f"{100 * value:.{digits}f} %" if self.unit == "share" else f"{value:,.4g}"
 
 
+def show_epsilon(epsilon: float) -> str:
+    """ε as people read it: ``ε = 2.998``."""
+    return "ε = ∞" if math.isinf(epsilon) else f"ε = {epsilon:.4g}"
+
+
 #: The seven steps of the article, in order, the first two in more detail where a store keeps the parameters as ciphertext;
 #: ``time_<phase>`` is the seconds that a training step spends in each.
 PHASES: dict[str, str] = {

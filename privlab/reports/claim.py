@@ -16,7 +16,7 @@ from privlab.config.schedule import Schedule
 from privlab.data.catalogue import RECORDS_OF_A_USER
 from privlab.data.own import is_own
 from privlab.data.weights import WEIGHTS
-from privlab.metrics import METRICS, Release
+from privlab.metrics import METRICS, Release, show_epsilon
 from privlab.models.catalogue import MODELS
 from privlab.privacy.owners import epsilon_against, epsilon_alone
 from privlab.privacy.pair import neighbours
@@ -185,7 +185,7 @@ def _rounded_up(epsilon: float) -> str:
 
 
 def _spent(ledger: Ledger) -> str:
-    return "ε = ∞" if math.isinf(ledger.epsilon) else f"ε = {ledger.epsilon:.4g} at δ = {ledger.delta:g}"
+    return show_epsilon(ledger.epsilon) + ("" if math.isinf(ledger.epsilon) else f" at δ = {ledger.delta:g}")
 
 
 def _newest(events: Sequence[RunEvent], key: str) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 
 import pandas as pd
 import streamlit as st
 
 from privlab.charts.ledger import ledger_figure
 from privlab.data.catalogue import DATASETS
+from privlab.metrics import show_epsilon
 from privlab.privacy.pair import neighbours
 from privlab.runs.ledger import Ledger, best_of, no_best, set_public
 from privlab.runs.record import Spent
@@ -88,14 +88,10 @@ def _searches(found: Ledger) -> None:
     for sweep, cost in spent:
         sitemap.link_to_sweep(
             sweep.id,
-            f"Sweep {escape(sweep.name)}: {cost.ledger.runs} runs, together {_of(cost.ledger.epsilon)}"
+            f"Sweep {escape(sweep.name)}: {cost.ledger.runs} runs, together {show_epsilon(cost.ledger.epsilon)}"
             + (f" (not proved: {cost.adaptive})" if cost.adaptive else ""),
             help="Its page says what choosing the best of it costs, and on which condition.",
         )
-
-
-def _of(epsilon: float) -> str:
-    return "ε = ∞" if math.isinf(epsilon) else f"ε = {epsilon:.4g}"
 
 
 def _in_words(found: Ledger) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import streamlit as st
 
 from privlab.data.catalogue import DATASETS
+from privlab.metrics import show_epsilon
 from privlab.sweeps.cost import SearchCost, search_costs
 from privlab.sweeps.results import Standing
 from privlab.ui import sitemap
@@ -40,21 +39,21 @@ def _card(cost: SearchCost, now: Standing, several: bool) -> None:
         one, two, three = st.columns(3)
         one.metric(
             f"All its {found.runs} runs together",
-            _epsilon(found.epsilon),
+            show_epsilon(found.epsilon),
             help="Every step that its runs have done, composed. It covers whatever is published or chosen among them, "
             "if results decided "
             "neither which runs there were nor how long each trained.",
         )
         two.metric(
             "Certain beforehand",
-            "–" if cost.beforehand is None else _epsilon(cost.beforehand),
+            "–" if cost.beforehand is None else show_epsilon(cost.beforehand),
             help="The most runs that the search may launch, each as costly as its costliest: the highest sampling "
             "rate, the least noise and "
             "the most steps of the space. Fixed before the first result, so it holds whatever the search decides by results.",
         )
         three.metric(
             "Only the best published",
-            "–" if cost.best is None else _epsilon(cost.best),
+            "–" if cost.best is None else show_epsilon(cost.best),
             help="Papernot and Steinke 2022, theorem 2: the number of trials was drawn at random before the first "
             "one, and nothing is ever "
             "shown but the best one: neither the others' results nor how many there were.",
@@ -88,7 +87,3 @@ def _lines(cost: SearchCost, now: Standing) -> list[str]:
             f"{now.trials}. Whoever sees more is told everything, which is the first number."
         )
     return lines
-
-
-def _epsilon(value: float) -> str:
-    return "ε = ∞" if math.isinf(value) else f"ε = {value:.4g}"
