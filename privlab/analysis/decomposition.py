@@ -16,7 +16,7 @@ from typing import Any
 from privlab.analysis.facts import Facts
 from privlab.analysis.seeds import Group, Summary, summarise
 from privlab.analysis.settings import values_of
-from privlab.analysis.verdict import Difference, difference
+from privlab.analysis.significance import Difference, difference
 from privlab.config import ConfigError, RunConfig
 from privlab.data.catalogue import DATASETS
 from privlab.metrics import METRICS

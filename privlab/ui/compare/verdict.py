@@ -9,9 +9,10 @@ from itertools import combinations
 import pandas as pd
 import streamlit as st
 
+from privlab.analysis.compare import compare, compare_all
 from privlab.analysis.repeats import missing_repeats
 from privlab.analysis.seeds import Group, groups
-from privlab.analysis.verdict import Verdict, compare, compare_all
+from privlab.analysis.verdict import Verdict
 from privlab.charts.bands import bands_figure
 from privlab.metrics import METRICS
 from privlab.ui import labels
