@@ -13,8 +13,7 @@ from dataclasses import asdict
 from privlab import __version__
 from privlab.metrics import Point
 from privlab.preflight import trained_parameters
-from privlab.reports.claim import claim
-from privlab.reports.claimfiles import claim_json, claim_markdown
+from privlab.reports.claim import claim, claim_json, claim_markdown
 from privlab.reports.exports import points_csv, settings_toml
 from privlab.runs.files import weights_path
 from privlab.runs.ledger import Ledger

@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 
 from privlab import __version__
 from privlab.metrics import METRICS, SHARED, Point
-from privlab.reports.claim import claim
-from privlab.reports.claimfiles import claim_json, claim_markdown
+from privlab.reports.claim import claim, claim_json, claim_markdown
 from privlab.reports.exports import settings_toml
 from privlab.runs.ledger import Ledger
 from privlab.runs.record import Run, RunEvent, Status

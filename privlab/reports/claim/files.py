@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from privlab.reports.claim import Claim
+from privlab.reports.claim.card import Claim
 
 #: Version of the form of :func:`claim_json`.
 SCHEMA = 1
