@@ -94,6 +94,12 @@ def to_scale(values: np.ndarray, metric: Metric) -> np.ndarray:
     return found if metric.better == "up" else -found
 
 
+def from_scale(scaled: float, metric: Metric) -> float:
+    """The value that :func:`to_scale` puts at ``scaled``."""
+    raw = scaled if metric.better == "up" else -scaled
+    return 1 / (1 + math.exp(-raw)) if metric.unit == "share" else math.exp(raw)
+
+
 def recipe(run: Facts) -> tuple[tuple[str, str], ...]:
     """What decides the outcome besides the ε aimed at."""
     return tuple((path, value) for path, value in run.outcome if path not in AIM)

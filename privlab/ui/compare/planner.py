@@ -9,8 +9,9 @@ from functools import lru_cache
 import pandas as pd
 import streamlit as st
 
+from privlab.analysis.answer import Answer
 from privlab.analysis.facts import Facts
-from privlab.analysis.planner import Answer, plan_for
+from privlab.analysis.planner import plan_for
 from privlab.data.catalogue import DATASETS
 from privlab.metrics import METRICS
 from privlab.ui import sitemap
