@@ -36,29 +36,33 @@ def _card(cost: SearchCost, now: Standing, several: bool) -> None:
             st.markdown(f"**{escape(title)}**")
         if found.public:
             st.info("The records are marked as public: ε is counted, and protects nothing that is not known already.")
-        one, two, three = st.columns(3)
-        one.metric(
-            f"All its {found.runs} runs together",
-            show_epsilon(found.epsilon),
-            help="Every step that its runs have done, composed. It covers whatever is published or chosen among them, "
-            "if results decided "
-            "neither which runs there were nor how long each trained.",
-        )
-        two.metric(
-            "Certain beforehand",
-            "–" if cost.beforehand is None else show_epsilon(cost.beforehand),
-            help="The most runs that the search may launch, each as costly as its costliest: the highest sampling "
-            "rate, the least noise and "
-            "the most steps of the space. Fixed before the first result, so it holds whatever the search decides by results.",
-        )
-        three.metric(
-            "Only the best published",
-            "–" if cost.best is None else show_epsilon(cost.best),
-            help="Papernot and Steinke 2022, theorem 2: the number of trials was drawn at random before the first "
-            "one, and nothing is ever "
-            "shown but the best one: neither the others' results nor how many there were.",
-        )
+        for column, (label, epsilon, help) in zip(st.columns(3), _numbers(cost), strict=True):
+            column.metric(label, "–" if epsilon is None else show_epsilon(epsilon), help=help)
         st.markdown("\n\n".join(_lines(cost, now)))
+
+
+def _numbers(cost: SearchCost) -> tuple[tuple[str, float | None, str], ...]:
+    """What each number is called, ε (None: not known), and what it covers."""
+    return (
+        (
+            f"All its {cost.ledger.runs} runs together",
+            cost.ledger.epsilon,
+            "Every step that its runs have done, composed. It covers whatever is published or chosen among them, if results "
+            "decided neither which runs there were nor how long each trained.",
+        ),
+        (
+            "Certain beforehand",
+            cost.beforehand,
+            "The most runs that the search may launch, each as costly as its costliest: the highest sampling rate, the least noise "
+            "and the most steps of the space. Fixed before the first result, so it holds whatever the search decides by results.",
+        ),
+        (
+            "Only the best published",
+            cost.best,
+            "Papernot and Steinke 2022, theorem 2: the number of trials was drawn at random before the first one, and nothing is "
+            "ever shown but the best one: neither the others' results nor how many there were.",
+        ),
+    )
 
 
 def _lines(cost: SearchCost, now: Standing) -> list[str]:

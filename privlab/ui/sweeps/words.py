@@ -19,8 +19,7 @@ STATES: dict[SweepState, str] = {
 }
 #: What everybody who reads a best result must know.
 SELECTION = (
-    "The best of many is chosen by its score on the same test records, and so flatters: part of its lead "
-    "is luck. Train the chosen "
+    "The best of many is chosen by its score on the same test records, and so flatters: part of its lead is luck. Train the chosen "
     "settings again with other seeds before you believe it. The choice also tells something of the data."
 )
 
