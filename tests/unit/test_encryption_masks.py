@@ -10,20 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from scipy import stats
 
-from privlab.encryption.masks import (
-    Advert,
-    Aggregator,
-    MaskedOwner,
-    MaskError,
-    Uncovered,
-    add_stream,
-    check_threshold,
-    join,
-    pair_key,
-    secure_sum,
-    split,
-    veil,
-)
+from privlab.encryption.masks import MaskError, secure_sum, veil
+from privlab.encryption.masks.aggregator import Aggregator
+from privlab.encryption.masks.messages import Advert, Uncovered, check_threshold
+from privlab.encryption.masks.owner import MaskedOwner
+from privlab.encryption.masks.shamir import join, split
+from privlab.encryption.masks.streams import add_stream, pair_key
 
 LABEL = b"run 1, round 7"
 
