@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import arguments, machine, report
-from privlab.encryption.shared import bridge
 from privlab.encryption.shared.accounting import guarantee
-from privlab.encryption.shared.datasets import DATASETS
+from privlab.encryption.shared.datasets import DATASETS, owners_of
+from privlab.encryption.shared.environment import available
 from privlab.encryption.shared.owner import in_plain_units, rows_for
 from privlab.encryption.shared.settings import PARTIES, SharedSettings
+from privlab.encryption.shared.train import shape_of, train
 from privlab.encryption.shared.twin import Twin, initial
 
 #: Data and settings of each row; learning rates suit the model. Targets are milliseconds a step.
@@ -40,7 +41,7 @@ SETTINGS = {
 def plain_milliseconds(settings: SharedSettings, x: np.ndarray, y: np.ndarray, classes: int) -> float:
     """A step of the twin on a batch of the expected size."""
     promise = guarantee(settings, [len(y)] * PARTIES, x.shape[1], classes)
-    shape = bridge.shape_of(settings, promise, x.shape[1], classes)
+    shape = shape_of(settings, promise, x.shape[1], classes)
     twin = Twin(shape.layers, initial(shape.layers, 0), 1e-3, settings.momentum, settings.max_grad_norm)
     rows = in_plain_units(shape, rows_for(shape, x, y, settings.input_norm)[: settings.batch_size])
     noise = np.zeros(shape.dimension)
@@ -53,10 +54,10 @@ def plain_milliseconds(settings: SharedSettings, x: np.ndarray, y: np.ndarray, c
 def row(name: str, steps: int) -> dict[str, Any]:
     dataset, settings, target = SETTINGS[name]
     records, settings = DATASETS[dataset](), replace(settings, steps=steps)
-    owners, test, classes = bridge.owners_of(*records.train), records.test, records.classes
+    owners, test, classes = owners_of(*records.train), records.test, records.classes
     load = os.getloadavg()[0]
-    private = list(bridge.train(settings, owners, test, classes))
-    paired = list(bridge.train(replace(settings, randomness="reproducible"), owners, test, classes))[-1]
+    private = list(train(settings, owners, test, classes))
+    paired = list(train(replace(settings, randomness="reproducible"), owners, test, classes))[-1]
     milliseconds = [record.seconds * 1e3 for record in private]
     return {
         "model": name,
@@ -84,7 +85,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--models", nargs="+", choices=sorted(SETTINGS), default=list(SETTINGS))
     given = parser.parse_args()
-    ready, why = bridge.available()
+    ready, why = available()
     if not ready:
         print(why, file=sys.stderr)
         return 0

@@ -1,4 +1,4 @@
-"""Secret-shared training without SPU: bounds, accounting, an owner's draws, the plain twin, and the bridge to the parties."""
+"""Secret-shared training without SPU: bounds, accounting, an owner's draws, the plain twin, and the parties as processes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from privlab.encryption.shared import bridge, job
+from privlab.encryption.shared import environment, job
+from privlab.encryption.shared import parties as processes
 from privlab.encryption.shared.accounting import guarantee
+from privlab.encryption.shared.beside import Beside
 from privlab.encryption.shared.bounds import ERROR_SQUARED, RAMP, bounds_of, party_deviation, scales_of
-from privlab.encryption.shared.datasets import DATASETS
+from privlab.encryption.shared.datasets import DATASETS, owners_of
+from privlab.encryption.shared.environment import available
 from privlab.encryption.shared.guesses import UNIT, guess
 from privlab.encryption.shared.noise import grid_noise, relative_error
 from privlab.encryption.shared.owner import Owner, in_plain_units, rows_for, rows_of
 from privlab.encryption.shared.settings import PARTIES, SharedError, SharedFailed, SharedSettings
+from privlab.encryption.shared.train import shape_of, train
 from privlab.encryption.shared.twin import RampTwin, Twin, accuracy, initial, split
 from privlab.privacy import epsilon
 
@@ -129,7 +133,7 @@ def test_noise_too_small_for_the_grid_is_refused_by_value():
 def a_binary_shape(clip=0.7, inputs=4, **given):
     settings = SharedSettings(model="binary", max_grad_norm=clip, **given)
     promise = guarantee(settings, OWNERS, inputs, 2)
-    return settings, bridge.shape_of(settings, promise, inputs, 2)
+    return settings, shape_of(settings, promise, inputs, 2)
 
 
 @pytest.mark.parametrize("clip", [0.05, 0.7, 3.0])
@@ -359,13 +363,13 @@ def test_the_line_is_near_the_sigmoid_and_its_gradients_are_as_short():
 def test_the_line_costs_no_accuracy_beside_the_sigmoid(name):
     """Over ten trainings with the same coins and noise, the mean accuracies are within half a point."""
     records = DATASETS[name]()
-    owners, inputs = bridge.owners_of(*records.train), records.train[0].shape[1]
+    owners, inputs = owners_of(*records.train), records.train[0].shape[1]
     settings = SharedSettings(model="binary", batch_size=records.batch_size, steps=100, randomness="reproducible")
     promise = guarantee(settings, [len(y) for _, y in owners], inputs, 2)
-    shape = bridge.shape_of(settings, promise, inputs, 2)
+    shape = shape_of(settings, promise, inputs, 2)
     found = []
     for seed in range(10):
-        beside = bridge._Beside(replace(settings, seed=seed), owners, promise, shape)
+        beside = Beside(replace(settings, seed=seed), owners, promise, shape)
         beside.run(settings.steps)
         found.append([accuracy(p, shape.layers, *records.test) for p in (beside.parameters, beside.followed)])
     plain, line = np.mean(found, axis=0)
@@ -397,7 +401,7 @@ def test_accuracy_counts_the_largest_logit():
     )
 
 
-# --- the bridge ------------------------------------------------------------------------------------------------------------
+# --- the parties ------------------------------------------------------------------------------------------------------------
 
 FAKE = """
 import json, os, sys, time
@@ -445,13 +449,13 @@ def parties(tmp_path, monkeypatch):
             "utf-8",
         )
         interpreter.chmod(0o755)
-        bridge._version.cache_clear()
+        environment._version.cache_clear()
         monkeypatch.setenv("PRIVLAB_SPU_PYTHON", str(interpreter))
         monkeypatch.setenv("FAKE_PARTY", how)
         return interpreter
 
     yield pretend
-    bridge._version.cache_clear()
+    environment._version.cache_clear()
 
 
 SMALL = SharedSettings(batch_size=6, steps=5, open_every=2, noise_multiplier=3.0)
@@ -460,7 +464,7 @@ SMALL = SharedSettings(batch_size=6, steps=5, open_every=2, noise_multiplier=3.0
 def a_small_run(settings=SMALL):
     draw = seeded(4)
     x, y = draw.uniform(0, 1, (60, 4)), draw.integers(0, 2, 60)
-    return bridge.train(settings, bridge.owners_of(x, y), (x, y), 2)
+    return train(settings, owners_of(x, y), (x, y), 2)
 
 
 def test_a_run_tells_a_record_at_each_opening(parties):
@@ -505,13 +509,13 @@ def test_the_job_tells_a_dead_party_from_a_refusal(parties, monkeypatch, capsys,
 def test_closing_a_run_ends_its_parties(parties, monkeypatch):
     parties("waits")
     started = []
-    start = bridge.subprocess.Popen
+    start = processes.subprocess.Popen
 
     def watched(*given, **more):
         started.append(start(*given, **more))
         return started[-1]
 
-    monkeypatch.setattr(bridge.subprocess, "Popen", watched)
+    monkeypatch.setattr(processes.subprocess, "Popen", watched)
     run = a_small_run()
     next(run)
     run.close()
@@ -522,7 +526,7 @@ def test_closing_a_run_ends_its_parties(parties, monkeypatch):
 
 def test_parties_that_say_nothing_are_given_up(parties, monkeypatch):
     parties("silent")
-    monkeypatch.setattr(bridge, "_STRETCH", 1.0)
+    monkeypatch.setattr(processes, "_STRETCH", 1.0)
     with pytest.raises(SharedError, match=r"have said nothing for 1 s\. Its last words: a library's chatter"):
         list(a_small_run())
 
@@ -535,7 +539,7 @@ def test_parties_at_different_steps_are_not_believed(parties):
 
 def test_without_the_environment_it_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("PRIVLAB_SPU_PYTHON", str(tmp_path / "nowhere"))
-    ready, why = bridge.available()
+    ready, why = available()
     assert not ready
     assert "make spu" in why
     with pytest.raises(SharedError, match="make spu"):
@@ -544,7 +548,7 @@ def test_without_the_environment_it_says_how_to_get_it(monkeypatch, tmp_path):
 
 def test_another_version_is_not_taken_for_the_right_one(parties):
     parties("well", version="0.8.0")
-    ready, why = bridge.available()
+    ready, why = available()
     assert not ready
     assert "has SPU 0.8.0, not 0.9.5" in why
 
@@ -561,4 +565,4 @@ def test_wrong_records_are_refused_before_anything_starts(spoil, words):
     draw = seeded(4)
     x, y = draw.uniform(0, 1, (60, 4)), np.tile([0, 1], 30)
     with pytest.raises(SharedError, match=words):
-        bridge.train(SMALL, [spoil(x, y), (x, y), (x, y)], (x, y), 2)
+        train(SMALL, [spoil(x, y), (x, y), (x, y)], (x, y), 2)

@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from privlab.encryption.shared import bridge
+from privlab.encryption.shared import parties
+from privlab.encryption.shared.datasets import owners_of
+from privlab.encryption.shared.environment import available, python
 from privlab.encryption.shared.settings import SharedError, SharedSettings
+from privlab.encryption.shared.train import train
 
-ready, why = bridge.available()
+ready, why = available()
 pytestmark = pytest.mark.skipif(not ready, reason=why)
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +29,7 @@ LOGISTIC = SharedSettings(steps=12, open_every=10, randomness="reproducible")
 
 def digits():
     x, y = load_digits(return_X_y=True)
-    return bridge.owners_of(x[360:] / 16, y[360:]), (x[:360] / 16, y[:360])
+    return owners_of(x[360:] / 16, y[360:]), (x[:360] / 16, y[:360])
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,7 @@ def digits():
 def test_three_parties_end_where_the_plain_twin_ends(settings):
     """The same coins and noise in double precision: every parameter agrees to what fixed point and softmax allow."""
     owners, test = digits()
-    records = list(bridge.train(settings, owners, test, 10))
+    records = list(train(settings, owners, test, 10))
     assert [record.step for record in records] == [10, 12]
     assert all(0 < record.drift < 0.01 for record in records)
     assert all(abs(record.accuracy - record.twin_accuracy) <= 0.02 for record in records)
@@ -48,7 +51,7 @@ def test_two_classes_end_where_their_twin_ends_to_the_last_digits():
     """The parties' line in double precision differs by rounding alone; what the true sigmoid does differently is within a point."""
     owners, (test_x, test_y) = digits()
     settings = replace(LOGISTIC, model="binary", steps=60)
-    records = list(bridge.train(settings, [(x, y % 2) for x, y in owners], (test_x, test_y % 2), 2))
+    records = list(train(settings, [(x, y % 2) for x, y in owners], (test_x, test_y % 2), 2))
     assert [record.step for record in records] == [10, 20, 30, 40, 50, 60]
     assert all(0 < record.drift < 2e-6 for record in records)
     assert abs(records[-1].accuracy - records[-1].twin_accuracy) <= 0.01
@@ -59,7 +62,7 @@ def test_two_classes_end_where_their_twin_ends_to_the_last_digits():
 
 def test_a_layer_that_grows_beyond_its_limit_ends_the_run():
     owners, test = digits()
-    run = bridge.train(replace(LOGISTIC, weight_limit=2.0), owners, test, 10)
+    run = train(replace(LOGISTIC, weight_limit=2.0), owners, test, 10)
     with pytest.raises(SharedError, match=r"grown to a norm of .*, above weight_limit=2"):
         list(run)
 
@@ -71,9 +74,9 @@ def test_a_party_that_is_killed_ends_the_run_and_the_others(monkeypatch):
         started.append(start(*given, **more))
         return started[-1]
 
-    monkeypatch.setattr(bridge.subprocess, "Popen", watched)
+    monkeypatch.setattr(parties.subprocess, "Popen", watched)
     owners, test = digits()
-    run = bridge.train(replace(LOGISTIC, steps=500), owners, test, 10)
+    run = train(replace(LOGISTIC, steps=500), owners, test, 10)
     next(run)
     os.kill(started[1].pid, signal.SIGKILL)
     with pytest.raises(SharedError, match="Party"):
@@ -160,7 +163,7 @@ def test_no_record_adds_more_than_the_margin_allows(model, clip, size):
         "input_norm": settings.input_norm,
     }
     done = subprocess.run(
-        [bridge.python(), "-c", textwrap.dedent(ALONE), json.dumps(given)],
+        [python(), "-c", textwrap.dedent(ALONE), json.dumps(given)],
         capture_output=True,
         text=True,
         timeout=300,

@@ -9,6 +9,7 @@ import numpy as np
 
 from privlab.data.digits import digits
 from privlab.encryption.fully.datasets import breast_cancer as measured
+from privlab.encryption.shared.settings import PARTIES
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,11 @@ def breast_cancer() -> Records:
     # Rows come with norm 1; their constant is what they were divided by.
     train, test = (rows[:, :-1] / rows[:, -1:] for rows in (given.train_x, given.test_x))
     return Records((train, _labels(given.train_y)), (test, _labels(given.test_y)), 2, 64)
+
+
+def owners_of(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Records dealt to three owners in turn."""
+    return [(x[index::PARTIES], y[index::PARTIES]) for index in range(PARTIES)]
 
 
 DATASETS: dict[str, Callable[[], Records]] = {

@@ -15,9 +15,9 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from privlab.encryption.shared.bridge import owners_of, train
-from privlab.encryption.shared.datasets import DATASETS
+from privlab.encryption.shared.datasets import DATASETS, owners_of
 from privlab.encryption.shared.settings import MODELS, SharedError, SharedFailed, SharedSettings
+from privlab.encryption.shared.train import train
 from privlab.joblines import say
 
 

@@ -5,7 +5,7 @@ shares and sends the other two parties theirs; then all three run the step on sh
 "ABY3: a mixed protocol framework for machine learning"). Parameters and momentum stay shares from step to step; every
 ``open_every`` steps the parameters are opened, which ε covers.
 
-The first line of standard input is the task (:func:`privlab.encryption.shared.bridge.train` writes it); standard output has one
+The first line of standard input is the task (:func:`privlab.encryption.shared.parties.Parties` writes it); standard output has one
 JSON object a line; SPU's own messages go to standard error.
 """
 

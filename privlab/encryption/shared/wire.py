@@ -1,4 +1,4 @@
-"""What passes between the bridge and a party: one JSON object a line, arrays as base64."""
+"""What passes between this process and a party: one JSON object a line, arrays as base64."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from privlab.charts.encryption import twin_figure
-from privlab.encryption.shared.bridge import available
+from privlab.encryption.shared.environment import available
 from privlab.metrics import size
 from privlab.ui import labels
 from privlab.ui.encryption import jobs
