@@ -16,7 +16,9 @@ from privlab.data.own import is_own, missing
 from privlab.data.secrets import ONE_IN
 from privlab.data.weights import weights_missing, weights_ready
 from privlab.encryption import modes
-from privlab.models.catalogue import ADAPTERS, MODELS, PRETRAINED, ModelFacts, misfit, parameters, part_misfit
+from privlab.models.catalogue import MODELS, misfit, part_misfit
+from privlab.models.facts import ADAPTERS, PRETRAINED, ModelFacts
+from privlab.models.sizes import parameters
 from privlab.privacy.owners import LEAST_SHARE, share_on_grid
 from privlab.privacy.plan import PrivacyPlan
 from privlab.privacy.planning import make_plan

@@ -10,21 +10,18 @@ from torch import nn
 from privlab.data.catalogue import DatasetFacts
 from privlab.data.load import DataMissing
 from privlab.data.own import is_own, missing
-from privlab.models.catalogue import (
-    COLOUR_CNN_WIDTHS,
-    EMBEDDING_WIDTH,
-    HIDDEN_UNITS,
-    MODELS,
-    RESNET_BLOCKS,
-    RESNET_WIDTHS,
-    TRANSFORMERS,
-    misfit,
-    part_misfit,
-    scatter_shape,
-)
+from privlab.models.catalogue import MODELS, TRANSFORMERS, misfit, part_misfit
 from privlab.models.language import SmallBert, SmallGpt
 from privlab.models.parts import choose_part
 from privlab.models.pretrained import bert, llama, pretrained
+from privlab.models.sizes import (
+    COLOUR_CNN_WIDTHS,
+    EMBEDDING_WIDTH,
+    HIDDEN_UNITS,
+    RESNET_BLOCKS,
+    RESNET_WIDTHS,
+    scatter_shape,
+)
 from privlab.models.tokens import HashedWords
 
 #: Channels that share one mean and deviation in GroupNorm.

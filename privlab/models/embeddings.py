@@ -13,10 +13,10 @@ from torch.nn.functional import normalize
 
 from privlab.data.catalogue import DatasetFacts
 from privlab.data.weightfiles import TENSORS, TOKENIZER
-from privlab.models.catalogue import EMBEDDED_TOKENS, EMBEDDING_WIDTH
 from privlab.models.kept import Features
 from privlab.models.packaged import packaged
 from privlab.models.pretrained import Bert, bert
+from privlab.models.sizes import EMBEDDED_TOKENS, EMBEDDING_WIDTH
 from privlab.models.tokens import WordPieces
 
 #: Raise it whenever the embedding of a text changes.

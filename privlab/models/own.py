@@ -18,7 +18,9 @@ from privlab.data.fetch import FetchError
 from privlab.data.hub import HubRepo, download, listing
 from privlab.data.tensorfiles import TensorFileError, joined, tensor_facts
 from privlab.data.weightfiles import CONFIG, PIECE, TENSORS, TOKENIZER, weights_folder
-from privlab.models.families import Described, Unsupported, check_tensors, describe
+from privlab.models.configfile import Unsupported
+from privlab.models.families import Described, describe
+from privlab.models.tensors import check_tensors
 
 _INDEX = f"{TENSORS}.index.json"
 #: An owner and a name, or a name alone.

@@ -13,7 +13,9 @@ from privlab.data.load import DataMissing
 from privlab.data.own import is_own, origin
 from privlab.data.weightfiles import CONFIG, TENSORS, is_sound
 from privlab.data.weights import weights_folder, weights_missing, weights_ready, weights_title
-from privlab.models.families import HEAD, Described, Unsupported, describe, stored_names
+from privlab.models.configfile import Unsupported
+from privlab.models.families import Described, describe
+from privlab.models.tensors import HEAD, stored_names
 
 
 def packaged(key: str, name: str) -> Path:

@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 
 from privlab.data.catalogue import DatasetFacts
-from privlab.models.catalogue import SCATTER_ANGLES, SCATTER_SCALES, scatter_shape
 from privlab.models.kept import Features
+from privlab.models.sizes import SCATTER_ANGLES, SCATTER_SCALES, scatter_shape
 
 #: Raise it whenever the features of a picture change.
 _VERSION = 1

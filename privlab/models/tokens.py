@@ -13,7 +13,8 @@ from torch import Tensor
 from privlab.data.load import NOT_ASKED
 from privlab.data.own import is_own
 from privlab.data.weightfiles import TOKENIZER
-from privlab.models.catalogue import BYTE_TOKENS, TRANSFORMERS, WORD_BUCKETS
+from privlab.models.catalogue import TRANSFORMERS
+from privlab.models.facts import BYTE_TOKENS, WORD_BUCKETS
 from privlab.models.families import TASKS
 from privlab.models.packaged import described, packaged
 

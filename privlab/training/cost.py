@@ -22,7 +22,8 @@ import torch
 from privlab.config import RunConfig
 from privlab.data.load import Dataset
 from privlab.metrics import SUBSET, Cost
-from privlab.models.catalogue import TRANSFORMERS, input_shape
+from privlab.models.catalogue import TRANSFORMERS
+from privlab.models.sizes import input_shape
 from privlab.preflight import Preflight
 from privlab.training.device import choose_device
 from privlab.training.trainer import Trainer

@@ -79,7 +79,7 @@ def test_a_subset_has_no_published_results():
 def test_the_web_process_can_read_all_this_without_torch():
     modules = (
         "privlab.data.catalogue, privlab.data.references, privlab.data.fetch, privlab.data.cache, privlab.data.sources, "
-        "privlab.models.catalogue"
+        "privlab.models.catalogue, privlab.models.sizes"
     )
     heavy = "{'torch', 'sklearn', 'kymatio', 'streamlit'}"
     code = f"import sys, {modules}; sys.exit(' '.join({heavy} & set(sys.modules)) or None)"

@@ -7,7 +7,8 @@ from torch import nn
 
 from privlab.data.catalogue import DATASETS
 from privlab.models.build import build
-from privlab.models.catalogue import MODELS, TRANSFORMERS, input_shape, misfit, parameters
+from privlab.models.catalogue import MODELS, TRANSFORMERS, misfit
+from privlab.models.sizes import input_shape, parameters
 
 #: Models that start from fetched weights have tests of their own.
 FROM_SEED = [model for model, facts in MODELS.items() if facts.weights is None or facts.features]

@@ -4,7 +4,8 @@ import pytest
 
 from privlab.config import PRESETS
 from privlab.data.catalogue import DATASETS
-from privlab.models.catalogue import MODELS, misfit, parameters, scatter_shape
+from privlab.models.catalogue import MODELS, misfit
+from privlab.models.sizes import parameters, scatter_shape
 
 
 def test_the_catalogue_names_every_model():

@@ -10,8 +10,9 @@ from privlab.data.catalogue import DATASETS
 from privlab.data.load import NOT_ASKED
 from privlab.data.texts import load_texts
 from privlab.models.build import build
-from privlab.models.catalogue import MODELS, TRANSFORMERS, misfit, parameters
+from privlab.models.catalogue import MODELS, TRANSFORMERS, misfit
 from privlab.models.features import prepare
+from privlab.models.sizes import parameters
 from privlab.models.tokens import Bytes, HashedWords, encode
 from tests.onerecord import check
 

@@ -22,9 +22,10 @@ from privlab.data.load import NOT_ASKED, DataMissing
 from privlab.data.weightfiles import CONFIG, FILES, TENSORS, TOKENIZER, weights_folder
 from privlab.dpsgd.probes import unusual_tokens
 from privlab.models.build import build
-from privlab.models.catalogue import MODELS, TRANSFORMERS, misfit, parameters
+from privlab.models.catalogue import MODELS, TRANSFORMERS, misfit
 from privlab.models.features import tokenised
 from privlab.models.own import add
+from privlab.models.sizes import parameters
 from privlab.models.tokens import NO_TOKEN, encode, next_tokens, tokenizer
 from privlab.preflight import preflight
 from privlab.training.generate import generate

@@ -26,11 +26,12 @@ from privlab.dpsgd.guards import MechanismError
 from privlab.models import embeddings as embedding
 from privlab.models import features, packaged
 from privlab.models.build import build
-from privlab.models.catalogue import EMBEDDED_TOKENS, MODELS, TRANSFORMERS, parameters
+from privlab.models.catalogue import MODELS, TRANSFORMERS
 from privlab.models.embeddings import embeddings
 from privlab.models.kept import Features
 from privlab.models.parts import choose_part
 from privlab.models.pretrained import Bert, Llama, bert, llama
+from privlab.models.sizes import EMBEDDED_TOKENS, parameters
 from privlab.models.tokens import Pieces, WordPieces, encode, tokenizer
 from tests.onerecord import check
 

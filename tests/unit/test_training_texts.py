@@ -12,7 +12,8 @@ from privlab.data.secrets import secrets_of
 from privlab.dpsgd.guards import MechanismError
 from privlab.metrics import METRICS, Point
 from privlab.models.build import build
-from privlab.models.catalogue import MODELS, parameters
+from privlab.models.catalogue import MODELS
+from privlab.models.sizes import parameters
 from privlab.models.tokens import tokenizer
 from privlab.preflight import preflight
 from privlab.training import trainer

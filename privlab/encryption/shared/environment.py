@@ -8,11 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
 _VERSION = "0.9.5"
-
-
 HOW_TO_GET = (
     "Secret-shared training needs SPU in an environment of its own (about 1 GB, because SPU needs older libraries): run "
     "`make spu` in PrivLab's folder once, then try again."

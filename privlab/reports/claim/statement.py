@@ -99,15 +99,11 @@ _UNITS = {
         "Whose a record is was known before and is not checked. What others wrote about a person is not theirs.",
     ),
 }
-
-
 _RANDOMNESS = {
     "private": "stream cipher (AES-256 in counter mode) keyed by the operating system",
     "plain": "batches by the operating system's entropy, noise by PyTorch's generator (not cryptographic)",
     "reproducible": "derived from a known seed: not private",
 }
-
-
 _RELEASED = (
     "the parameters after every step and all that follows from them and from public data, such as the weights and results on "
     "the test records, which are assumed to be public"

@@ -10,13 +10,13 @@ from itertools import pairwise
 from math import prod
 
 from privlab.data.catalogue import DatasetFacts
-from privlab.models.catalogue import (
+from privlab.models.catalogue import TRANSFORMERS
+from privlab.models.sizes import (
     COLOUR_CNN_WIDTHS,
     EMBEDDING_WIDTH,
     HIDDEN_UNITS,
     RESNET_BLOCKS,
     RESNET_WIDTHS,
-    TRANSFORMERS,
     scatter_shape,
 )
 

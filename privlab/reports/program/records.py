@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from privlab.data.catalogue import DATASETS, DatasetFacts
 from privlab.data.checksums import SHA256
-from privlab.models.catalogue import MODELS, SCATTER_ANGLES, SCATTER_SCALES, scatter_shape
+from privlab.models.catalogue import MODELS
+from privlab.models.sizes import SCATTER_ANGLES, SCATTER_SCALES, scatter_shape
 
 #: Data sets that OpenML holds record for record as PrivLab has them, by its ids.
 _OPENML = {"fashion-mnist": 40996, "mnist": 554, "cifar10": 40927}

@@ -11,7 +11,8 @@ from privlab.charts.live import compare_panels
 from privlab.config import ConfigError, RunConfig, load_preset
 from privlab.encryption.modes import MODES, predict
 from privlab.metrics import PHASES, size
-from privlab.models.catalogue import MODELS, parameters
+from privlab.models.catalogue import MODELS
+from privlab.models.sizes import parameters
 from privlab.preflight import preflight, trained_parameters
 from privlab.runs import control
 from privlab.runs.record import Run
