@@ -1,4 +1,4 @@
-"""Where PrivLab keeps things: one folder, ``PRIVLAB_HOME``, readable by its owner only."""
+"""Where PrivLab's code lies, and where it keeps things: one folder, ``PRIVLAB_HOME``, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import os
 from pathlib import Path
 
 from platformdirs import user_data_path
+
+#: The folder that holds the package. ``python -m privlab…`` finds it from there, whether it is installed or not.
+SOURCE = Path(__file__).parents[1]
+
+
+def python_path() -> str:
+    """``PYTHONPATH`` for a process that is to find PrivLab from any folder, ours kept."""
+    return os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
 
 
 def home() -> Path:

@@ -16,12 +16,11 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import privlab
+from privlab import paths
 
 Answer = tuple[dict[str, Any], list[bytes]]
 Handlers = dict[str, Callable[[dict[str, Any], list[bytes]], Answer]]
@@ -54,7 +53,7 @@ class Child:
         self._turn = threading.Lock()
         self._socket, theirs = socket.socketpair()
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(Path(privlab.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": paths.python_path(),
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }

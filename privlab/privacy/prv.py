@@ -10,9 +10,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
-import privlab
+from privlab import paths
 from privlab.privacy.phases import Phase, merged
 
 _PROGRAM = "privlab.training.prv"
@@ -61,7 +60,7 @@ def prv_epsilon(phases: Iterable[Phase], delta: float, *, limit_seconds: float =
             capture_output=True,
             text=True,
             timeout=limit_seconds,
-            cwd=Path(privlab.__file__).parent.parent,
+            cwd=paths.SOURCE,
             # It shares the machine with trainings.
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import privlab
+from privlab import paths
 from privlab.config import RunConfig
 
 _MODULE = "privlab.training.inputfile"
@@ -33,7 +33,7 @@ def inputs_npz(config: RunConfig) -> bytes:
                 input=config.to_json(),
                 capture_output=True,
                 text=True,
-                cwd=Path(privlab.__file__).parents[1],
+                cwd=paths.SOURCE,
                 timeout=_LIMIT,
             )
         except subprocess.TimeoutExpired:

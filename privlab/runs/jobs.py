@@ -8,10 +8,8 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
-import privlab
 from privlab import paths
 
 State = Literal["running", "finished", "stopped", "failed"]
@@ -46,7 +44,7 @@ class Job:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
-                cwd=Path(privlab.__file__).parents[1],
+                cwd=paths.SOURCE,
                 env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             )
         threading.Thread(target=self._listen, args=(given, ends), name=name, daemon=True).start()

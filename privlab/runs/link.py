@@ -9,10 +9,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import privlab
 from privlab import paths
 
 log = logging.getLogger(__name__)
@@ -57,7 +55,7 @@ class ZygoteLink:
         ours.setblocking(False)
         environment = os.environ | {
             "PRIVLAB_STORE": self._store_url,
-            "PYTHONPATH": os.pathsep.join([str(Path(privlab.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": paths.python_path(),
             # One thread each, also in NumPy's own pool, which would not survive the fork.
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",

@@ -12,9 +12,8 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
-import privlab
+from privlab import paths
 from privlab.privacy.confirm import Opinions, second_opinions
 from privlab.privacy.plan import PrivacyPlan
 
@@ -61,7 +60,7 @@ def start(plan: PrivacyPlan) -> subprocess.Popen[str] | None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=Path(privlab.__file__).parent.parent,
+            cwd=paths.SOURCE,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         with process.stdin as told:

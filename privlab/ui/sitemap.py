@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import streamlit as st
 
-_FOLDER = Path(__file__).resolve().parents[2] / "pages"
+from privlab import paths
+
+_FOLDER = paths.SOURCE / "pages"
 
 
 def lab() -> st.Page:

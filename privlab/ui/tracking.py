@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import streamlit as st
 
-import privlab
+from privlab import paths
 from privlab.reports.tracking import not_ready, tracking
 from privlab.runs.record import Run
 from privlab.ui.guard import escape, refuse
@@ -37,9 +36,7 @@ def _send(run_id: str) -> None:
     """In a process of its own: MLflow is heavy to load, and a server that hangs must not hold up the page."""
     command = [sys.executable, "-m", "privlab", "export-mlflow", run_id]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_LIMIT, cwd=Path(privlab.__file__).parents[1]
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT, cwd=paths.SOURCE)
     except subprocess.TimeoutExpired:
         return refuse(f"Run {run_id} was not sent: {tracking()} did not answer in {_LIMIT} seconds.")
     if done.returncode:

@@ -7,7 +7,8 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+from privlab import paths
+
 _VERSION = "0.9.5"
 HOW_TO_GET = (
     "Secret-shared training needs SPU in an environment of its own (about 1 GB, because SPU needs older libraries): run "
@@ -17,7 +18,7 @@ HOW_TO_GET = (
 
 def python() -> Path:
     """Interpreter of the SPU environment: ``$PRIVLAB_SPU_PYTHON``, or ``.venv-spu`` beside PrivLab."""
-    return Path(os.environ.get("PRIVLAB_SPU_PYTHON") or ROOT / ".venv-spu" / "bin" / "python")
+    return Path(os.environ.get("PRIVLAB_SPU_PYTHON") or paths.SOURCE / ".venv-spu" / "bin" / "python")
 
 
 def available() -> tuple[bool, str]:

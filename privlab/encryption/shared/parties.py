@@ -14,9 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from privlab import paths
 from privlab.encryption.shared import wire
 from privlab.encryption.shared.accounting import Guarantee
-from privlab.encryption.shared.environment import ROOT, python
+from privlab.encryption.shared.environment import python
 from privlab.encryption.shared.program import Shape
 from privlab.encryption.shared.settings import PARTIES, SharedError, SharedFailed, SharedSettings
 
@@ -48,7 +49,12 @@ class Parties:
         self._folder = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="privlab-shared-")))
         addresses = [f"127.0.0.1:{port}" for port in _free_ports(PARTIES)]
         # Three parties on few cores: threads that wait for each other in a loop would cost most of the time.
-        threads = {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+        threads = {
+            "OMP_NUM_THREADS": "1",
+            "OMP_THREAD_LIMIT": "1",
+            "PYTHONPATH": str(paths.SOURCE),
+            "JAX_PLATFORMS": "cpu",
+        }
         for rank, (x, y) in enumerate(owners):
             log = self._folder / f"party{rank}.log"
             with log.open("wb") as errors:

@@ -8,9 +8,8 @@ import socket
 import ssl
 import subprocess
 import sys
-from pathlib import Path
 
-import privlab
+from privlab import paths
 from privlab.encryption.modes import MODES, predict
 from privlab.encryption.store.client import EncryptedStore
 from privlab.encryption.store.contract import ParameterStore, StoreError
@@ -106,7 +105,7 @@ def _start_child(patience: float) -> tuple[Link, subprocess.Popen]:
 def _environment() -> dict[str, str]:
     """What the server needs to start, without whatever else our own environment holds."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
-    path = os.pathsep.join([str(Path(privlab.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = paths.python_path()
     return kept | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 

@@ -6,11 +6,11 @@ import json
 import subprocess
 import sys
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
+from privlab import paths
 from privlab.charts.encryption import attack_figure
 from privlab.encryption import SealError, open_vault, thief
 from privlab.privacy.odds import trade_off
@@ -135,7 +135,7 @@ def _attack(run_id: str, _step: int) -> dict:
         input=given,
         capture_output=True,
         timeout=_PATIENCE,
-        cwd=Path(__file__).resolve().parents[3],
+        cwd=paths.SOURCE,
         check=False,
     )
     if done.returncode:
