@@ -1,4 +1,8 @@
-"""Encrypted trainings that the page starts: processes of their own that write JSON lines into a file, which outlives a reload."""
+"""Encrypted trainings that the page starts: processes of their own that write JSON lines into a file.
+
+The file is all there is to know of one, so that its address shows it after a restart too; a :class:`privlab.runs.jobs.Job` is
+heard by the process that began it, and gone with it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import privlab
 from privlab import paths
 
 #: Processes of this web process by job; after a restart they are unknown and their jobs count as interrupted.
@@ -53,14 +56,13 @@ def start(module: str, arguments: Sequence[str], about: dict[str, Any]) -> str:
     folder = _folder(job_id)
     folder.mkdir(parents=True, mode=0o700)
     (folder / "about.json").write_text(json.dumps(about), "utf-8")
-    root = str(Path(privlab.__file__).parents[1])
     with (folder / "lines.jsonl").open("wb") as out, (folder / "errors.txt").open("wb") as errors:
         _running[job_id] = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=errors,
-            cwd=root,
+            cwd=paths.SOURCE,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
     return job_id
