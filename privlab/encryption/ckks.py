@@ -199,12 +199,6 @@ class Evaluator(Scheme):
         self._evaluator.add(a, b, out)
         return out
 
-    def add_values(self, a: seal.Ciphertext, values: np.ndarray) -> seal.Ciphertext:
-        """a + plain ``values`` (slots,)."""
-        out = seal.Ciphertext()
-        self._evaluator.add_plain(a, self.encode(values, self.level(a), a.scale), out)
-        return out
-
     def add_plain(self, a: seal.Ciphertext, plain: seal.Plaintext) -> seal.Ciphertext:
         out = seal.Ciphertext()
         self._evaluator.add_plain(a, plain, out)

@@ -33,7 +33,7 @@ def prepare(dataset: Dataset | Texts, model_key: str, progress: Progress | None 
             leaves nothing behind.
 
     Returns:
-        A data set with the same facts and labels; inputs of :func:`privlab.models.catalogue.input_shape`, tokens as
+        A data set with the same facts and labels; inputs of :func:`privlab.models.sizes.input_shape`, tokens as
         :func:`tokenised` gives them.
 
     Raises:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, get_args
-
-import numpy as np
 
 from privlab.privacy.accounting import (
     LEAST_DELTA,
@@ -145,45 +142,6 @@ def _guess(unknown: Unknown, known: dict[str, float]) -> float:
     if unknown == "records":
         return math.log(known["epochs"] * known["batch_size"] / squares)
     return math.log(squares * known["records"] / (known["epochs"] if unknown == "batch_size" else known["batch_size"]))
-
-
-def iso_epsilon(
-    epsilon: float,
-    batch_sizes: Sequence[int],
-    *,
-    epochs: int | Sequence[int],
-    records: int,
-    delta: float,
-    adjacency: Adjacency = ONE,
-    accountant: Accountant = "pld",
-) -> tuple[np.ndarray, np.ndarray]:
-    """σ and T at each batch size for which the training spends ``epsilon``: two arrays of shape (len(batch_sizes),).
-
-    σ is NaN where no noise in reach gives this ε, or where the batch is larger than the data.
-
-    Args:
-        epochs: E, one for all or one for each batch size.
-
-    Raises:
-        ValueError: a number out of range, naming the bound; or as many epochs as batches are not there.
-    """
-    batches = [int(size) for size in batch_sizes]
-    passes = [epochs] * len(batches) if isinstance(epochs, int) else list(epochs)
-    if len(passes) != len(batches):
-        raise ValueError(f"epochs has {len(passes)} values for {len(batches)} batch sizes; give one, or one for each.")
-    sigmas, steps = np.full(len(batches), np.nan), np.zeros(len(batches), dtype=int)
-    for place, (size, rounds) in enumerate(zip(batches, passes, strict=True)):
-        steps[place] = steps_for(rounds, records, size)
-        if size > records:
-            continue
-        try:
-            sigmas[place] = solve(
-                "noise_multiplier", epsilon=epsilon, batch_size=size, epochs=rounds, records=records, delta=delta,
-                adjacency=adjacency, accountant=accountant,
-            )  # fmt: skip
-        except OutOfReach:
-            continue
-    return sigmas, steps
 
 
 def _check(given: dict[str, float | None]) -> None:

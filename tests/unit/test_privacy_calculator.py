@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
 from privlab.privacy.accounting import delta_of, epsilon_of
-from privlab.privacy.calculator import iso_epsilon, solve
+from privlab.privacy.calculator import solve
 from privlab.privacy.calibration import OutOfReach
 from privlab.privacy.phases import Phase
 from privlab.privacy.planning import steps_for
@@ -108,16 +107,3 @@ def test_more_records_than_delta_allows_are_not_proposed():
         solve("records", **CASE, adjacency="replace-one")
     with pytest.raises(ValueError, match=r"batch_size=4,096 is more than the records that delta=0\.001 allows \(999\)"):
         solve("records", **{**CASE, "delta": 1e-3})
-
-
-def test_settings_of_equal_epsilon():
-    batches = [64, 512, 4096, 60_000, 70_000]
-    sigmas, steps = iso_epsilon(3.0, batches, epochs=27, records=60_000, delta=1e-5)
-    assert steps.tolist() == [steps_for(27, 60_000, size) for size in batches]
-    assert math.isnan(sigmas[-1]) and (np.diff(sigmas[:-1]) > 0).all()
-    for size, sigma in zip(batches[:-1], sigmas, strict=False):
-        assert 2.99 < spent({**CASE, "batch_size": size, "noise_multiplier": sigma}) <= 3.0
-    one_each, _ = iso_epsilon(3.0, batches[:2], epochs=[27, 5], records=60_000, delta=1e-5)
-    assert one_each[0] == sigmas[0] and one_each[1] < sigmas[1]
-    with pytest.raises(ValueError, match="1 values for 2"):
-        iso_epsilon(3.0, batches[:2], epochs=[27], records=60_000, delta=1e-5)
