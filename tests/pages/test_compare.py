@@ -9,7 +9,8 @@ import pytest
 from privlab.charts.style import COLOURS
 from privlab.metrics import Point
 from privlab.runs.record import Run, Status
-from privlab.ui import comparepage, labels
+from privlab.ui import labels
+from privlab.ui.compare import downloads
 from tests.pages.conftest import address, errors, stored
 
 
@@ -242,5 +243,5 @@ def test_a_run_keeps_its_look_whatever_is_chosen_and_deleted(store) -> None:
 def test_the_json_knows_of_each_self_check(store) -> None:
     runs = [stored(store, status=Status.FINISHED, points=1) for _ in range(2)]
     store.add_event(runs[0].id, "info", "Self-check passed.", {"sensitivity": 1.0})
-    told = [each["privacy"]["verdict"] for each in json.loads(comparepage.everything_json(runs))["runs"]]
+    told = [each["privacy"]["verdict"] for each in json.loads(downloads.everything_json(runs))["runs"]]
     assert told == ["valid", "conditional"]

@@ -5,9 +5,21 @@ from __future__ import annotations
 import streamlit as st
 
 from privlab.runs.record import Run, Status
-from privlab.ui import comparepage, sitemap
+from privlab.ui import sitemap
 from privlab.ui.access import store
-from privlab.ui.compare import bulk, curves, differences, pareto, planner, search, settings, state, table, verdict
+from privlab.ui.compare import (
+    bulk,
+    curves,
+    differences,
+    downloads,
+    pareto,
+    planner,
+    search,
+    settings,
+    state,
+    table,
+    verdict,
+)
 from privlab.ui.compare.library import Entry, library
 from privlab.ui.compare.view import TABS
 from privlab.ui.guard import escape, guarded, show_notice
@@ -72,7 +84,7 @@ def compare() -> None:
         differences.differences(chosen, view, metric)
     if chosen:
         runs = [entry.run for entry in chosen]
-        comparepage.downloads(runs)
+        downloads.downloads(runs)
         write_on(runs, "write-on")
     # At the end: a place that comes and goes above a field takes from a person what is typed and not yet entered.
     _follow(entries)

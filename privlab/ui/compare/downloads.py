@@ -1,4 +1,4 @@
-"""The files that the page that compares runs hands out."""
+"""The files that the Compare page hands out."""
 
 from __future__ import annotations
 
