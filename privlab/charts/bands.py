@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from privlab.analysis.seeds import Band, Group, band
-from privlab.charts.figure import base_layout, below, heading, origins, plain, x_axis
+from privlab.charts.figure import ACROSS, base_layout, below, heading, metric_axis, origins, plain, x_axis
 from privlab.charts.live import Mark, level_name
 from privlab.charts.style import Style
 from privlab.metrics import METRICS, Metric
@@ -56,14 +56,9 @@ def bands_figure(
             title=below(
                 title, origins(r.provenance for r in runs), "bands: 95 % interval of the mean" if several else ""
             ),
-            xaxis={**x_axis("epsilon", log), "zeroline": False, "automargin": True},
-            xaxis2={"overlaying": "x", "range": [0, 1], "visible": False, "fixedrange": True},
-            yaxis={
-                "title": {"text": f"{told.label} (lower is better)" if told.better == "down" else told.label},
-                "tickformat": ".3~p" if told.unit == "share" else "~g",
-                "zeroline": False,
-                "automargin": True,
-            },
+            xaxis=x_axis("epsilon", log),
+            xaxis2=ACROSS,
+            yaxis=metric_axis(told),
         )
     )
     drawn: list[float] = []

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from privlab.charts.decimate import decimate
-from privlab.charts.figure import base_layout, heading, plain, x_axis
+from privlab.charts.figure import ACROSS, base_layout, heading, metric_axis, plain, published, x_axis
 from privlab.charts.live import Mark, level_name
 from privlab.charts.style import Style, style
 from privlab.metrics import METRICS
@@ -67,18 +67,12 @@ def overlay_figure(
     figure = go.Figure(
         layout=base_layout(
             title=heading(told.label, [told.release]),
-            xaxis={**x_axis(x, log and x == "epsilon"), "zeroline": False, "automargin": True},
-            yaxis={
-                "title": {"text": f"{told.label} (lower is better)" if told.better == "down" else told.label},
-                "type": "log" if metric == "test_perplexity" else "linear",
-                "tickformat": ".3~p" if percent else "~g",
-                "zeroline": False,
-                "automargin": True,
-            },
+            xaxis=x_axis(x, log and x == "epsilon"),
+            yaxis=metric_axis(told) | {"type": "log" if metric == "test_perplexity" else "linear"},
         )
     )
     if x == "epsilon":
-        figure.update_layout(xaxis2={"overlaying": "x", "range": [0, 1], "visible": False, "fixedrange": True})
+        figure.update_layout(xaxis2=ACROSS)
     for curve in curves:
         values = curve.columns.get(metric)
         if values is None or not np.isfinite(values).any():
@@ -104,7 +98,7 @@ def overlay_figure(
         )
     marks = list(references) if x == "epsilon" and metric == "test_accuracy" else []
     if marks:
-        figure.add_trace(_published(marks))
+        figure.add_trace(published(marks, "Published results", {"symbol": "star", "size": 12, "color": "#7F8C8D"}))
     if percent:
         figure.update_yaxes(autorangeoptions={"clipmin": -0.01, "clipmax": 1.01})
     if x == "epsilon" and log:
@@ -138,18 +132,4 @@ def _level(curve: Curve, value: float, line: dict[str, object]) -> go.Scatter:
         textposition="top right",
         line={**line, "dash": "dash"},
         hovertemplate=f"{plain(curve.label)}<br>%{{y:.4~g}} at the last point, ε = ∞<br>{plain(curve.settings)}<extra></extra>",
-    )
-
-
-def _published(marks: Sequence[Mark]) -> go.Scatter:
-    return go.Scatter(
-        x=[mark.epsilon for mark in marks],
-        y=[mark.value for mark in marks],
-        name="Published results",
-        mode="markers",
-        marker={"symbol": "star", "size": 12, "color": "#7F8C8D"},
-        customdata=[[plain(mark.label), plain(mark.source), plain(mark.note)] for mark in marks],
-        hovertemplate=(
-            "%{customdata[0]}<br>ε = %{x:~g} · accuracy %{y:.1%}<br>%{customdata[2]}<br>%{customdata[1]}<extra></extra>"
-        ),
     )

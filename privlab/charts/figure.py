@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-from privlab.charts.live import X_AXES
+from privlab.charts.live import X_AXES, Mark
 from privlab.charts.style import PROVENANCE
-from privlab.metrics import Release
+from privlab.metrics import Metric, Release
 
 #: Height of static charts, pixels.
 HEIGHT = 420
+#: A second x axis, from 0 to 1, which zooming does not move: what has no ε lies on it across the whole width.
+ACROSS = {"overlaying": "x", "range": [0, 1], "visible": False, "fixedrange": True}
 
 
 def plain(text: object) -> str:
@@ -57,3 +59,26 @@ def x_axis(x: str, log: bool = False) -> dict[str, Any]:
     if x not in X_AXES:
         raise ValueError(f"x={x!r} is not one of {', '.join(X_AXES)}.")
     return {"title": {"text": X_AXES[x]}, "type": "log" if log else "linear", "tickformat": "~g"}
+
+
+def metric_axis(told: Metric) -> dict[str, Any]:
+    """Title and labels of a y axis of ``told``."""
+    return {
+        "title": {"text": f"{told.label} (lower is better)" if told.better == "down" else told.label},
+        "tickformat": ".3~p" if told.unit == "share" else "~g",
+    }
+
+
+def published(marks: Sequence[Mark], name: str, marker: dict[str, Any]) -> go.Scatter:
+    """Published results, each with its source when a person points at it."""
+    return go.Scatter(
+        x=[mark.epsilon for mark in marks],
+        y=[mark.value for mark in marks],
+        name=name,
+        mode="markers",
+        marker=marker,
+        customdata=[[plain(mark.label), plain(mark.source), plain(mark.note)] for mark in marks],
+        hovertemplate=(
+            "%{customdata[0]}<br>ε = %{x:~g} · accuracy %{y:.1%}<br>%{customdata[2]}<br>%{customdata[1]}<extra></extra>"
+        ),
+    )

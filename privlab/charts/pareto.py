@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from privlab.analysis.pareto import Candidate, Front, best_at, least_epsilon
 from privlab.analysis.seeds import Band
 from privlab.charts.bands import add_band
-from privlab.charts.figure import base_layout, below, heading, origins, plain, x_axis
+from privlab.charts.figure import ACROSS, base_layout, below, heading, metric_axis, origins, plain, published, x_axis
 from privlab.charts.live import Mark, level_name
 from privlab.charts.style import COLOURS, PROVENANCE, Style
 from privlab.metrics import METRICS, Metric
@@ -53,14 +53,9 @@ def pareto_figure(
         layout=base_layout(
             height=460,
             title=below(title, str(front.promise) if members else "", origins(sources)),
-            xaxis={**x_axis("epsilon", log), "zeroline": False, "automargin": True},
-            xaxis2={"overlaying": "x", "range": [0, 1], "visible": False, "fixedrange": True},
-            yaxis={
-                "title": {"text": f"{told.label} (lower is better)" if told.better == "down" else told.label},
-                "tickformat": ".3~p" if told.unit == "share" else "~g",
-                "zeroline": False,
-                "automargin": True,
-            },
+            xaxis=x_axis("epsilon", log),
+            xaxis2=ACROSS,
+            yaxis=metric_axis(told),
         )
     )
     if not members and not front.without:
@@ -93,7 +88,8 @@ def pareto_figure(
         figure.add_trace(_level(each, told, place))
     marks = list(references) if front.metric == "test_accuracy" else []
     if marks:
-        figure.add_trace(_published(marks))
+        look = {"symbol": PROVENANCE["reference"][0], "size": 11, "color": _BEHIND}
+        figure.add_trace(published(marks, "published, not compared", look))
     if members:
         _add_lines(figure, members, told, epsilon, value, log)
     if log:
@@ -167,20 +163,6 @@ def _level(each: Candidate, told: Metric, place: int) -> go.Scatter:
         textposition="top right",
         line={"color": COLOURS[2], "dash": ("dash", "dot", "dashdot")[place], "width": 1.5},
         hovertemplate=f"{plain(each.label)}<br>%{{y:{_format(told)}}}, no guarantee<extra></extra>",
-    )
-
-
-def _published(marks: Sequence[Mark]) -> go.Scatter:
-    return go.Scatter(
-        x=[mark.epsilon for mark in marks],
-        y=[mark.value for mark in marks],
-        mode="markers",
-        name="published, not compared",
-        marker={"symbol": PROVENANCE["reference"][0], "size": 11, "color": _BEHIND},
-        customdata=[[plain(mark.label), plain(mark.source), plain(mark.note)] for mark in marks],
-        hovertemplate=(
-            "%{customdata[0]}<br>ε = %{x:~g} · accuracy %{y:.1%}<br>%{customdata[2]}<br>%{customdata[1]}<extra></extra>"
-        ),
     )
 
 
