@@ -29,14 +29,12 @@ import torch
 
 from privlab import paths
 from privlab.config import load_preset
+from privlab.priority import yield_to_people
 from privlab.runs.store import Store
 from privlab.runs.worker import Train, enter
 from privlab.training.train import train
 
 log = logging.getLogger(__name__)
-
-#: Trainers yield to whatever a person is looking at.
-NICE = 10
 
 
 def main(train: Train = train) -> None:
@@ -187,10 +185,10 @@ def _log_file(run_id: str):
 
 
 def _yield_to_people() -> None:
-    os.nice(max(0, NICE - os.nice(0)))
+    nice = yield_to_people()
     # Linux shares the CPU between sessions first and looks at nice within each: the session must be nice as well.
     with suppress(OSError), open("/proc/self/autogroup", "w") as group:
-        group.write(str(NICE))
+        group.write(str(nice))
 
 
 if __name__ == "__main__":

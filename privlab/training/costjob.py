@@ -37,10 +37,9 @@ from privlab.dpsgd.guards import MechanismError
 from privlab.joblines import say
 from privlab.metrics import Cost
 from privlab.preflight import Preflight, preflight
+from privlab.priority import yield_to_people
 from privlab.training.cost import measure
 
-#: As workers do, the job yields to whatever a person is looking at.
-_NICE = 10
 #: Seconds between two looks at who else measures, and between two words about progress.
 _EVERY = 0.25
 #: Rounds over the methods, and the multiple of the wished seconds from which on one is enough.
@@ -52,7 +51,7 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 def main() -> int:
     """The exit status: 0 finished or stopped, 2 refused."""
-    os.nice(max(0, _NICE - os.nice(0)))
+    yield_to_people()
     asked = json.loads(sys.stdin.buffer.readline())
     try:
         checked = preflight(RunConfig.from_dict(asked["config"]))
