@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,6 +17,7 @@ ROOMS = (
     "metrics",
     "paths",
     "files",
+    "priority",
     "joblines",
     "data",
     "models",
@@ -68,23 +69,17 @@ def sources() -> list[Path]:
     return [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py")), *sorted((ROOT / "privlab").rglob("*.py"))]
 
 
-def imports(path: Path) -> list[tuple[str, bool]]:
-    """Modules that ``path`` imports, each with whether the import runs when the file is loaded."""
-    found: list[tuple[str, bool]] = []
+@cache
+def imports(path: Path) -> list[str]:
+    """Modules that ``path`` imports, anywhere in it."""
+    found: list[str] = []
 
-    def visit(node: ast.AST, at_load: bool) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.Import):
-                found.extend((alias.name, at_load) for alias in child.names)
-            elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{path}: relative import; write it in full"
-                found.append((child.module, at_load))
-                found.extend((f"{child.module}.{alias.name}", at_load) for alias in child.names)
-            typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
-            function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            visit(child, at_load and not function and not typing_only)
-
-    visit(ast.parse(path.read_text("utf-8")), True)
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write it in full"
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return found
 
 
@@ -97,46 +92,56 @@ def needs_torch(module: str) -> bool:
     return any(module == name or module.startswith(name + ".") for name in NEEDS_TORCH)
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_go_down(path: Path) -> None:
-    here = module_name(path)
-    for target, _ in imports(path):
+def every_import() -> Iterator[tuple[str, str]]:
+    """Each module of the app with each module that it imports."""
+    for path in sources():
+        here = module_name(path)
+        for target in imports(path):
+            yield here, target
+
+
+def test_imports_go_down() -> None:
+    wrong = []
+    for here, target in every_import():
         own, other = room(here), room(target)
-        if target.split(".")[0] in ("pages", "app") or target.startswith("privlab.cli"):
-            assert here in TOP or here.startswith(("privlab.__main__", "privlab.cli")), (
-                f"{here} imports {target}, which is above it"
-            )
+        is_top = here in TOP or here.startswith(("privlab.__main__", "privlab.cli"))
+        to_top = target.split(".")[0] in ("pages", "app") or target.startswith("privlab.cli")
+        if to_top and not is_top:
+            wrong.append(f"{here} imports {target}, which is above it")
         if own and other and own != other:
-            assert ROOMS.index(other) < ROOMS.index(own), f"{here} imports {target}, which is above it"
-            assert {own, other} not in STRANGERS, f"{here} imports {target}: rooms of the same height"
+            if ROOMS.index(other) > ROOMS.index(own):
+                wrong.append(f"{here} imports {target}, which is above it")
+            if {own, other} in STRANGERS:
+                wrong.append(f"{here} imports {target}: rooms of the same height")
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_streamlit_only_in_pages(path: Path) -> None:
-    here = module_name(path)
-    if here == "app" or here.startswith(("pages.", "privlab.ui")):
-        return
-    used = [target for target, _ in imports(path) if target.split(".")[0] == "streamlit"]
-    assert not used, f"{here} imports {used[0]}; only ui, pages and app.py may"
+def test_streamlit_only_in_pages() -> None:
+    wrong = [
+        f"{here} imports {target}; only ui, pages and app.py may"
+        for here, target in every_import()
+        if target.split(".")[0] == "streamlit" and here != "app" and not here.startswith(("pages.", "privlab.ui"))
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_web_code_names_no_torch(path: Path) -> None:
-    here = module_name(path)
-    if needs_torch(here) or here == "privlab.__main__" or here.startswith("privlab.cli"):
-        return
-    for target, _ in imports(path):
-        assert target.split(".")[0] not in HEAVY, f"{here} imports {target}; the web process must not load torch"
-        assert not needs_torch(target), f"{here} imports {target}, which needs torch"
+def test_web_code_names_no_torch() -> None:
+    wrong = [
+        f"{here} imports {target}; the web process must not load torch"
+        for here, target in every_import()
+        if (target.split(".")[0] in HEAVY or needs_torch(target))
+        and not (needs_torch(here) or here == "privlab.__main__" or here.startswith("privlab.cli"))
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_only_the_store_speaks_sql(path: Path) -> None:
-    here = module_name(path)
-    if here.startswith(("privlab.runs.store.", "privlab.runs.migrations")):
-        return
-    used = [target for target, _ in imports(path) if target.split(".")[0] in SQL]
-    assert not used, f"{here} imports {used[0]}; only the store and its migrations may"
+def test_only_the_store_speaks_sql() -> None:
+    wrong = [
+        f"{here} imports {target}; only the store and its migrations may"
+        for here, target in every_import()
+        if target.split(".")[0] in SQL and not here.startswith(("privlab.runs.store.", "privlab.runs.migrations"))
+    ]
+    assert not wrong
 
 
 def test_loading_the_web_process_loads_no_torch() -> None:
