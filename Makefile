@@ -7,7 +7,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PYTEST_FLAGS ?= -n auto --maxprocesses 4 --dist loadgroup
+PYTEST_FLAGS ?= -n auto --dist loadgroup --no-loadscope-reorder
 
 .PHONY: run test bench peers lint spu clean
 .DEFAULT_GOAL := run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -15,7 +14,7 @@ from tests.e2e.lab import ROOT, Lab, Visitor
 expect.set_options(timeout=20_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One server for the journeys that do not restart it."""
     running = Lab(tmp_path_factory.mktemp("home"))
@@ -24,17 +23,24 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     running.stop()
 
 
-@pytest.fixture
-def fresh_lab(tmp_path: Path) -> Iterator[Lab]:
-    """A server of this test's own, not yet visited by anyone."""
-    running = Lab(tmp_path)
-    running.start()
+@pytest.fixture(scope="package")
+def _mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    running = Lab(tmp_path_factory.mktemp("mortal"))
     yield running
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def mortal_lab(_mortal: Lab) -> Lab:
+    """A server for the journeys that end it and start it anew."""
+    if _mortal.process is None:
+        _mortal.start()
+    return _mortal
+
+
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Closed after the journeys: Playwright keeps an event loop in this thread, beside which asyncio tests cannot run."""
     path = find()
     assert path, "no Chromium; run: python -m tests.e2e.browser --ensure"
     with sync_playwright() as playwright:

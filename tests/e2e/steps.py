@@ -14,9 +14,9 @@ def runs_of(lab: Lab) -> list[Run]:
 
 
 def until(page: Page, lab: Lab, run_id: str, what) -> Run:
-    """Wait up to two minutes until ``what(run)`` holds in the store."""
+    """Wait up to five minutes until ``what(run)`` holds in the store."""
     with lab.store() as store:
-        for _ in range(1200):
+        for _ in range(3000):
             run = store.get(run_id)
             if what(run):
                 return run

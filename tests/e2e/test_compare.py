@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -18,6 +19,16 @@ from privlab.runs.record import Run, Status
 from tests.e2e.lab import Lab, Visitor
 
 FIGURE = '[data-testid="pareto-figure"]'
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, list[Run]]]:
+    """A server with nine runs in its store, which are still there after each test."""
+    lab = Lab(tmp_path_factory.mktemp("compare"))
+    runs = made(lab)
+    lab.start()
+    yield lab, runs
+    lab.stop()
 
 
 def made(lab: Lab) -> list[Run]:
@@ -65,9 +76,11 @@ def drag(page: Page, by: int) -> None:
     page.mouse.up()
 
 
-def test_a_view_is_found_and_its_link_shows_the_same(fresh_lab: Lab, visitor: Visitor, browser: Browser) -> None:
-    made(fresh_lab)
-    page = visitor.open(f"{fresh_lab.url}/compare")
+def test_a_view_is_found_and_its_link_shows_the_same(
+    filled: tuple[Lab, list[Run]], visitor: Visitor, browser: Browser
+) -> None:
+    lab, _ = filled
+    page = visitor.open(f"{lab.url}/compare")
     expect(page.get_by_text("9 runs · tick rows")).to_be_visible()
     field = page.locator(".st-key-filter-text input")
     field.fill("digits C>=0.2")
@@ -133,18 +146,18 @@ def differing(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("visitor", ["light", "dark"], indirect=True)
-def test_many_runs_are_deleted_and_brought_back(fresh_lab: Lab, visitor: Visitor) -> None:
-    runs = made(fresh_lab)
-    page = visitor.open(f"{fresh_lab.url}/compare?q=C:0.1&runs={runs[0].id},nosuchrun")
+def test_many_runs_are_deleted_and_brought_back(filled: tuple[Lab, list[Run]], visitor: Visitor) -> None:
+    lab, runs = filled
+    page = visitor.open(f"{lab.url}/compare?q=C:0.1&runs={runs[0].id},nosuchrun")
     expect(page.get_by_text("Not here, perhaps deleted: nosuchrun")).to_be_visible()
     page.get_by_role("radio", name="All shown (3)").click()
     visitor.settle()
     page.get_by_role("button", name="Delete").first.click()
     page.locator(".st-key-bulk-delete button").first.click()
     expect(page.locator(".st-key-bulk-deleted").get_by_text("3 runs are deleted")).to_be_visible()
-    with fresh_lab.store() as store:
+    with lab.store() as store:
         assert len(store.list()) == 6
     page.locator(".st-key-bulk-undo button").first.click()
     expect(page.get_by_text("3 of 9 runs · 1 chosen")).to_be_visible()
-    with fresh_lab.store() as store:
+    with lab.store() as store:
         assert len(store.list()) == 9

@@ -8,11 +8,12 @@ from tests.e2e.lab import Lab, Visitor
 from tests.e2e.steps import fill, preset, runs_of
 
 #: Four methods in a process each, on a machine that does other things too.
-_LONG = 120_000
+_LONG = 300_000
 
 
-def test_a_step_is_measured_stopped_and_measured_again(fresh_lab: Lab, visitor: Visitor) -> None:
-    page = visitor.open(fresh_lab.url)
+def test_a_step_is_measured_stopped_and_measured_again(lab: Lab, visitor: Visitor) -> None:
+    before = len(runs_of(lab))
+    page = visitor.open(lab.url)
     preset(visitor, "digits")
     card = page.locator(".st-key-cost")
     card.get_by_role("button", name="Measure on this machine").click()
@@ -34,4 +35,4 @@ def test_a_step_is_measured_stopped_and_measured_again(fresh_lab: Lab, visitor: 
     expect(card).to_contain_text("422 steps and the evaluations")
     fill(page, "training.batch_size", 128)
     expect(card.get_by_role("button", name="Measure on this machine")).to_be_visible()
-    assert runs_of(fresh_lab) == []
+    assert len(runs_of(lab)) == before

@@ -22,12 +22,13 @@ def choose(page: Page, name: str) -> None:
 
 
 def trained(lab: Lab, page: Page, mode: str) -> Run:
-    """A short run of the smallest model in ``mode``, finished."""
+    """A short run of the smallest model in ``mode``, finished; trained where the lab has none yet."""
     config = load_preset("digits").replace(
         name=f"short {mode}", model__name="logistic", training__epochs=3, encryption__mode=mode
     )
     with lab.store() as store:
-        run = control.launch(store, config)
+        there = [run for run in store.list(status=[Status.FINISHED]) if run.config == config]
+        run = there[0] if there else control.launch(store, config)
     done = until(page, lab, run.id, lambda r: r.status.is_over)
     assert done.status is Status.FINISHED, done.error
     return done

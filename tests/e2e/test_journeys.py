@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -67,6 +66,8 @@ def test_launch_and_watch(lab: Lab, visitor: Visitor) -> None:
 def test_four_levels_race(lab: Lab, visitor: Visitor) -> None:
     page = visitor.open(lab.url)
     preset(visitor, "digits")
+    fill(page, "training.epochs", 30)
+    visitor.settle()
     runs = launch(visitor, lab, "launch-levels")
     assert sorted(run.config.privacy.target_epsilon or 0 for run in runs) == [0, 1, 3, 8]
     for run in runs:
@@ -142,7 +143,13 @@ def test_double_click_makes_one_run(lab: Lab, visitor: Visitor) -> None:
     preset(visitor, "strong")
     before = len(runs_of(lab))
     page.locator(".st-key-launch button").first.dblclick()
-    page.wait_for_timeout(3000)
+    for _ in range(200):
+        if len(runs_of(lab)) > before:
+            break
+        page.wait_for_timeout(100)
+    visitor.settle()
+    # The second press of two would be served by now.
+    page.wait_for_timeout(500)
     visitor.settle()
     assert len(runs_of(lab)) == before + 1
 
@@ -192,22 +199,23 @@ def test_unknown_run_in_the_url(lab: Lab, visitor: Visitor) -> None:
     expect(page.get_by_text("nosuchrun").first).to_be_visible()
 
 
-def finished_run(lab: Lab) -> Run:
-    """A run trained by the library before the server ever started."""
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Run]:
+    """A lab that never ran, with a run trained by the library."""
+    lab = Lab(tmp_path_factory.mktemp("trained"))
     command = [sys.executable, "-m", "privlab", "train", "--preset", "digits", "--set", "training.epochs=10", "--json"]
     env = os.environ | {"PRIVLAB_HOME": str(lab.home)}
     subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, timeout=300)
     (run,) = runs_of(lab)
-    return run
+    return lab, run
 
 
 @pytest.mark.parametrize(
     ("place", "words"),
     [("run?run={id}", "{name}"), ("compare?runs={id}", "One run is chosen"), ("?runs={id}", "{name}")],
 )
-def test_deep_links_on_a_fresh_server(tmp_path: Path, visitor: Visitor, place: str, words: str) -> None:
-    fresh = Lab(tmp_path)
-    run = finished_run(fresh)
+def test_deep_links_on_a_fresh_server(trained: tuple[Lab, Run], visitor: Visitor, place: str, words: str) -> None:
+    fresh, run = trained
     fresh.start()
     try:
         page = visitor.open(f"{fresh.url}/{place.format(id=run.id)}")
@@ -217,46 +225,47 @@ def test_deep_links_on_a_fresh_server(tmp_path: Path, visitor: Visitor, place: s
         fresh.stop()
 
 
-def test_ctrl_c_pauses_and_a_restart_goes_on(fresh_lab: Lab, visitor: Visitor) -> None:
-    run = start_long_run(visitor, fresh_lab)
-    fresh_lab.interrupt()
-    paused = runs_of(fresh_lab)[0]
+def test_ctrl_c_pauses_and_a_restart_goes_on(mortal_lab: Lab, visitor: Visitor) -> None:
+    run = start_long_run(visitor, mortal_lab)
+    mortal_lab.interrupt()
+    paused = next(r for r in runs_of(mortal_lab) if r.id == run.id)
     assert paused.status is Status.PAUSED and paused.step >= run.step
-    fresh_lab.start()
-    page = visitor.open(f"{fresh_lab.url}/run?run={run.id}")
+    mortal_lab.start()
+    page = visitor.open(f"{mortal_lab.url}/run?run={run.id}")
     page.locator(f".st-key-resume-{run.id} button").first.click()
-    resumed = until(page, fresh_lab, run.id, lambda r: r.status is Status.RUNNING and r.step > paused.step)
+    resumed = until(page, mortal_lab, run.id, lambda r: r.status is Status.RUNNING and r.step > paused.step)
     # On a busy machine the worker is cut off between its last checkpoint and that step's point, which is then made up for: the run
     # goes on from the last published step, and none is published twice.
-    with fresh_lab.store() as store:
+    with mortal_lab.store() as store:
         steps = [point.step for point in store.points(run.id)]
     assert resumed.resumed_from >= paused.step and resumed.resumed_from in steps
     assert steps == sorted(set(steps)), "a step was published twice"
-    stop(fresh_lab, run)
+    stop(mortal_lab, run)
 
 
-def test_a_run_outlives_a_killed_app(fresh_lab: Lab, visitor: Visitor) -> None:
-    run = start_long_run(visitor, fresh_lab)
-    fresh_lab.kill()
+def test_a_run_outlives_a_killed_app(mortal_lab: Lab, visitor: Visitor) -> None:
+    run = start_long_run(visitor, mortal_lab)
+    mortal_lab.kill()
     gone = time.monotonic()
-    fresh_lab.start()
-    page = visitor.open(f"{fresh_lab.url}/run?run={run.id}")
-    with fresh_lab.store():
+    mortal_lab.start()
+    page = visitor.open(f"{mortal_lab.url}/run?run={run.id}")
+    with mortal_lab.store():
         while not app_is_alive():
             page.wait_for_timeout(20)
     away = time.monotonic() - gone
-    later = until(page, fresh_lab, run.id, lambda r: r.status is Status.RUNNING and r.step > run.step + 5)
+    later = until(page, mortal_lab, run.id, lambda r: r.status is Status.RUNNING and r.step > run.step + 5)
     if away < APP_AWAY_SECONDS:
         assert later.pid == run.pid and later.attempt == run.attempt, "the worker was adopted, not started anew"
     else:
         # A machine too busy to bring the app back in that time: the worker may have paused meanwhile.
         assert later.attempt <= run.attempt + 1, "paused once at most, and gone on by itself"
-    stop(fresh_lab, run)
+    stop(mortal_lab, run)
 
 
 def test_sealed_run_with_a_passphrase(lab: Lab, visitor: Visitor) -> None:
     page = visitor.open(lab.url)
     preset(visitor, "encrypted")
+    fill(page, "training.epochs", 15)
     key = page.locator(".st-key-encryption-key").get_by_role("combobox")
     key.click()
     key.press("ArrowDown")

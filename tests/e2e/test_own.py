@@ -14,11 +14,11 @@ from tests.e2e.lab import Lab, Visitor
 from tests.e2e.steps import launch, preset
 
 
-def test_a_model_of_ones_own(fresh_lab: Lab, visitor: Visitor, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("PRIVLAB_HOME", str(fresh_lab.home))
+def test_a_model_of_ones_own(lab: Lab, visitor: Visitor, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PRIVLAB_HOME", str(lab.home))
     folder = ownmodels.folder(tmp_path / "Tiny BERT", "bert")
     spared = (folder / TOKENIZER).rename(tmp_path / TOKENIZER)
-    page = visitor.open(fresh_lab.url)
+    page = visitor.open(lab.url)
     form = page.locator(".st-key-settings")
     expect(form.get_by_text("Your own model")).to_have_count(0)
     preset(visitor, "spam-bert")
@@ -40,15 +40,15 @@ def test_a_model_of_ones_own(fresh_lab: Lab, visitor: Visitor, tmp_path: Path, m
     expect(form.locator(".st-key-model-name input")).to_have_value(re.compile(r"Tiny BERT \(BERT, "))
     (key,) = own.added()
 
-    (run,) = launch(visitor, fresh_lab)
+    (run,) = launch(visitor, lab)
     assert run.config.model.name == key
 
     # Without the model its run is still shown. How it trains is looked at in tests/unit/test_training_own.py.
     own.remove(key)
-    visitor.open(f"{fresh_lab.url}/run?run={run.id}")
+    visitor.open(f"{lab.url}/run?run={run.id}")
     expect(page.get_by_role("heading", name="spam-bert")).to_be_visible()
     visitor.check()
-    visitor.open(f"{fresh_lab.url}/compare?runs={run.id}")
+    visitor.open(f"{lab.url}/compare?runs={run.id}")
     expect(page.get_by_text(key).first).to_be_attached()
-    visitor.open(f"{fresh_lab.url}/ledger")
+    visitor.open(f"{lab.url}/ledger")
     visitor.check()

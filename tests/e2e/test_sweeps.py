@@ -51,8 +51,8 @@ def finished(found: Standing) -> int:
     return sum(result.status == "finished" for _, result in found.results)
 
 
-def test_a_sweep_survives_the_death_of_the_app(fresh_lab: Lab, visitor: Visitor) -> None:
-    lab, page = fresh_lab, visitor.page
+def test_a_sweep_survives_the_death_of_the_app(mortal_lab: Lab, visitor: Visitor) -> None:
+    lab, page = mortal_lab, visitor.page
     with lab.store() as store:
         base: Run = control.launch(store, SHORT)
     visitor.open(f"{lab.url}/sweeps")
