@@ -21,6 +21,10 @@ _home = tempfile.TemporaryDirectory(prefix="privlab-tests-", ignore_cleanup_erro
 os.environ["PRIVLAB_HOME"] = _home.name
 
 
+def pytest_unconfigure() -> None:
+    _home.cleanup()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def accountants_in_this_process() -> Iterator[None]:
     """Hundreds of small trainings would wait two seconds each for a process that loads the accountants."""

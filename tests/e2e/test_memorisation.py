@@ -15,14 +15,14 @@ EXPOSURE = '[data-testid="live-chart-exposure"]'
 def test_what_a_model_without_privacy_recites_and_one_with_it_does_not(lab: Lab, visitor: Visitor) -> None:
     page = visitor.open(lab.url)
     preset(visitor, "memorise")
-    # A short training of few records a step on many repeats: it learns the secrets by heart in half a minute.
+    # Few records a step and many repeats: one epoch is enough to learn secrets by heart.
     for group in ("data", "training"):
         page.get_by_text(f"More on {group}").first.click()
     for path, value in (
         ("data.secret_repeats", 100),
-        ("training.epochs", 2),
-        ("training.batch_size", 32),
-        ("training.curve_points", 4),
+        ("training.epochs", 1),
+        ("training.batch_size", 16),
+        ("training.curve_points", 2),
     ):
         fill(page, path, value)
     visitor.settle()
@@ -34,7 +34,7 @@ def test_what_a_model_without_privacy_recites_and_one_with_it_does_not(lab: Lab,
     expect(page.locator(EXPOSURE)).to_be_visible()
     # The levels lie on an axis of their own.
     exposed = "(s) => document.querySelector(s)?.data?.some((t) => t.xaxis !== 'x2' && t.y.some((bits) => bits > 5))"
-    page.wait_for_function(exposed, arg=EXPOSURE, timeout=120_000)
+    page.wait_for_function(exposed, arg=EXPOSURE, timeout=300_000)
     done = {run.id: until(page, lab, run.id, lambda r: r.status.is_over) for run in (plain, strong)}
     assert all(run.status is Status.FINISHED for run in done.values()), [run.error for run in done.values()]
     assert done[plain.id].metrics["recited"] >= 1 and done[strong.id].metrics["recited"] == 0
@@ -50,8 +50,8 @@ def test_what_a_model_without_privacy_recites_and_one_with_it_does_not(lab: Lab,
     visitor.settle()
     page.locator(".st-key-write-on-write button").click()
     card = page.locator(".st-key-write-on")
-    expect(card.get_by_text("as private as the model")).to_have_count(2, timeout=60_000)
-    expect(page.locator(".st-key-write-on-write button")).to_be_visible(timeout=60_000)
+    expect(card.get_by_text("as private as the model")).to_have_count(2, timeout=120_000)
+    expect(page.locator(".st-key-write-on-write button")).to_be_visible(timeout=120_000)
     expect(card.get_by_text(told["code"])).to_have_count(1)
     expect(card.get_by_text("a planted secret, word by word")).to_have_count(1)
 
