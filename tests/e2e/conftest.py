@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -18,6 +19,15 @@ expect.set_options(timeout=20_000)
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One server for the journeys that do not restart it."""
     running = Lab(tmp_path_factory.mktemp("home"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def fresh_lab(tmp_path: Path) -> Iterator[Lab]:
+    """A server of this test's own, in which nothing was trained yet."""
+    running = Lab(tmp_path)
     running.start()
     yield running
     running.stop()

@@ -11,9 +11,8 @@ from tests.e2e.steps import fill, preset, runs_of
 _LONG = 300_000
 
 
-def test_a_step_is_measured_stopped_and_measured_again(lab: Lab, visitor: Visitor) -> None:
-    before = len(runs_of(lab))
-    page = visitor.open(lab.url)
+def test_a_step_is_measured_stopped_and_measured_again(fresh_lab: Lab, visitor: Visitor) -> None:
+    page = visitor.open(fresh_lab.url)
     preset(visitor, "digits")
     card = page.locator(".st-key-cost")
     card.get_by_role("button", name="Measure on this machine").click()
@@ -35,4 +34,4 @@ def test_a_step_is_measured_stopped_and_measured_again(lab: Lab, visitor: Visito
     expect(card).to_contain_text("422 steps and the evaluations")
     fill(page, "training.batch_size", 128)
     expect(card.get_by_role("button", name="Measure on this machine")).to_be_visible()
-    assert len(runs_of(lab)) == before
+    assert runs_of(fresh_lab) == []
