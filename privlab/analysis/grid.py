@@ -44,6 +44,25 @@ class Grid:
         places = np.argwhere(self.n == 0).tolist()
         return [(self.x_values[column], self.y_values[row]) for row, column in places]
 
+    def place(self, key: str) -> tuple[int, int] | None:
+        """Row and column of the cell that :func:`cell_key` names; None where there is no such cell."""
+        keys = {
+            cell_key(x, y): (row, column)
+            for row, y in enumerate(self.y_values)
+            for column, x in enumerate(self.x_values)
+        }
+        return keys.get(key)
+
+    def runs_in(self, row: int, column: int) -> list[Facts]:
+        """The runs of one cell."""
+        wanted = self.x_values[column], self.y_values[row]
+        return [run for run in self.runs if (_rounded(run.setting(self.x)), _rounded(run.setting(self.y))) == wanted]
+
+
+def cell_key(x: Any, y: Any) -> str:
+    """The name of the cell with these values: what an address keeps, and a click on the map tells."""
+    return f"{x}~{y}"
+
 
 def grid(runs: Sequence[Facts], x: str, y: str, metric: str = "test_accuracy") -> Grid:
     """The metric at the last points over settings ``x`` and ``y``, given by their paths.

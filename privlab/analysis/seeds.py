@@ -42,11 +42,17 @@ class Group:
         return len(self.runs)
 
     @property
+    def name(self) -> str:
+        """The runs' common name, or that of the first; of several runs without the seed that a sweep writes into each name."""
+        if self.n == 1:
+            return self.first.called
+        names = {run.name.removesuffix(f", seed {run.seed}") for run in self.runs if run.name}
+        return names.pop() if len(names) == 1 else self.first.called
+
+    @property
     def label(self) -> str:
-        """The runs' common name, or that of the first; the number of runs where there are several."""
-        names = {run.name for run in self.runs if run.name}
-        name = names.pop() if len(names) == 1 else self.first.called
-        return f"{name} ({self.n} runs)" if self.n > 1 else name
+        """:attr:`name`, and the number of runs where there are several."""
+        return f"{self.name} ({self.n} runs)" if self.n > 1 else self.name
 
     @property
     def promise(self) -> Promise:

@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from privlab.analysis.grid import Grid
+from privlab.analysis.grid import Grid, cell_key
 from privlab.analysis.settings import SETTINGS
 from privlab.charts.figure import base_layout, below, heading, origins
 from privlab.charts.style import COLOURS, SCALE
 from privlab.metrics import METRICS
 
 
-def heatmap_figure(found: Grid) -> go.Figure:
+def heatmap_figure(found: Grid, chosen: str = "") -> go.Figure:
     """One cell for each pair of values, with the mean in it. Open cells have an outline; their ``customdata`` is the pair to
-    launch.
+    launch. ``ids`` are the cells' keys; the cell of key ``chosen`` has a frame.
 
     The better end of the scale is always the light one.
     """
     told = METRICS[found.metric]
     percent = told.unit == "share"
+    across, up = len(found.x_values), len(found.y_values)
     x, y = (
         [_said(path, value) for value in values]
         for path, values in ((found.x, found.x_values), (found.y, found.y_values))
@@ -35,12 +36,14 @@ def heatmap_figure(found: Grid) -> go.Figure:
             xaxis={
                 "type": "category",
                 "title": {"text": SETTINGS[found.x].label_and_unit},
+                "range": [-0.5, across - 0.5],
                 "showgrid": False,
                 "automargin": True,
             },
             yaxis={
                 "type": "category",
                 "title": {"text": SETTINGS[found.y].label_and_unit},
+                "range": [-0.5, up - 0.5],
                 "showgrid": False,
                 "automargin": True,
             },
@@ -59,6 +62,7 @@ def heatmap_figure(found: Grid) -> go.Figure:
         text=show(found.mean, found.n),
         texttemplate="%{text}",
         customdata=found.n,
+        ids=[[cell_key(column, row) for column in found.x_values] for row in found.y_values],
         colorscale=SCALE,
         reversescale=told.better == "down",
         hoverongaps=False,
@@ -81,8 +85,15 @@ def heatmap_figure(found: Grid) -> go.Figure:
             textposition="bottom center",
             marker={"symbol": "square-open", "size": 14, "color": COLOURS[7], "line": {"width": 1.5}},
             customdata=pairs,
+            ids=[cell_key(*pair) for pair in pairs],
             hovertemplate="not run yet: %{x}, %{y}<extra></extra>",
         )
+    if place := found.place(chosen):
+        row, column = place
+        figure.add_shape(
+            type="rect", x0=column - 0.5, x1=column + 0.5, y0=row - 0.5, y1=row + 0.5,
+            line={"color": COLOURS[1], "width": 4},
+        )  # fmt: skip
     return figure
 
 

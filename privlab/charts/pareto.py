@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 
@@ -19,6 +19,8 @@ from privlab.metrics import METRICS, Metric
 EPSILON_LINE, VALUE_LINE = "read at ε", "read at value"
 _FRONT, _BEHIND, _LINES = COLOURS[0], COLOURS[7], COLOURS[1]
 _BANDS = COLOURS[3:7]
+#: Size of the marks of chosen results, pixels.
+_CHOSEN = 19
 
 
 def pareto_figure(
@@ -30,6 +32,7 @@ def pareto_figure(
     value: float | None = None,
     log: bool = True,
     colours: Mapping[str, str] | None = None,
+    chosen: Collection[str] = (),
 ) -> go.Figure:
     """Results against ε; the stair is the best that each budget allows.
 
@@ -44,6 +47,7 @@ def pareto_figure(
             of the names :data:`EPSILON_LINE` and :data:`VALUE_LINE`), and :func:`reading` says what they tell.
         log: a logarithmic ε axis.
         colours: of points by the id of their first run, in the place of the two that tell the front from the rest.
+        chosen: ids of runs whose points are drawn large. ``ids`` of every trace of results are those of the first runs.
     """
     told = METRICS[front.metric]
     members = [*front.on, *front.behind]
@@ -83,7 +87,7 @@ def pareto_figure(
             found = [each for each in which if each.group.first.provenance == source]
             if found:
                 ink = [colours.get(each.group.first.id, colour) for each in found] if colours else colour
-                figure.add_trace(_points(found, f"{name}, {words}", ink, size, symbol, told))
+                figure.add_trace(_points(found, f"{name}, {words}", ink, size, symbol, told, set(chosen)))
     for place, each in enumerate(front.without[:3]):
         figure.add_trace(_level(each, told, place))
     marks = list(references) if front.metric == "test_accuracy" else []
@@ -92,10 +96,24 @@ def pareto_figure(
         figure.add_trace(published(marks, "published, not compared", look))
     if members:
         _add_lines(figure, members, told, epsilon, value, log)
+    if any(each.epsilon > 0 for each in members):
+        _keep_ends(figure, front, marks, log)
     if log:
         shown = [each.epsilon for each in members] + [mark.epsilon for mark in marks]
         figure.layout.xaxis.update({"dtick": "D2"} if shown and max(shown) / min(shown) >= 4 else {"nticks": 6})
     return figure
+
+
+def _keep_ends(figure: go.Figure, front: Front, marks: Sequence[Mark], log: bool) -> None:
+    """Axes that end where the results do, so that bands of what is chosen neither widen nor move them."""
+    members = [*front.on, *front.behind]
+    spent = [each.epsilon for each in (*members, *marks) if not log or each.epsilon > 0]
+    values = [end for each in (*members, *front.without[:3]) for end in (each.value, each.low, each.high)]
+    values = [value for value in (*values, *(mark.value for mark in marks)) if math.isfinite(value)]
+    for axis, ends in (("xaxis", [math.log10(each) for each in spent] if log else spent), ("yaxis", values)):
+        low, high = min(ends), max(ends)
+        room = 0.07 * (high - low) or 0.1 * abs(high) or 0.1
+        figure.layout[axis].range = [low - room, high + room]
 
 
 def reading(front: Front, epsilon: float, value: float) -> tuple[str, str]:
@@ -115,16 +133,37 @@ def reading(front: Front, epsilon: float, value: float) -> tuple[str, str]:
     return within, needs
 
 
+def resting_on(each: Candidate, told: Metric) -> str:
+    """How many runs a result is the mean of, and how sure that is."""
+    if each.n == 1:
+        return "one run: another seed may give something else"
+    if math.isnan(each.low):
+        return f"{each.n} runs"
+    return f"mean of {each.n} runs, 95 % interval {told.show(each.low)} to {told.show(each.high)}"
+
+
 def _points(
-    found: Sequence[Candidate], name: str, colour: str | list[str], size: int, symbol: str, told: Metric
+    found: Sequence[Candidate],
+    name: str,
+    colour: str | list[str],
+    size: int,
+    symbol: str,
+    told: Metric,
+    chosen: set[str],
 ) -> go.Scatter:
+    large = [place for place, each in enumerate(found) if chosen.intersection(run.id for run in each.group.runs)]
     known = [not math.isnan(each.low) for each in found]
     return go.Scatter(
         x=[each.epsilon for each in found],
         y=[each.value for each in found],
         mode="markers",
         name=name,
+        ids=[each.group.first.id for each in found],
         marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 2, "color": colour}},
+        # Unlike a trace of their own, the sizes of the chosen leave the axes where they are.
+        selectedpoints=large or None,
+        selected={"marker": {"size": _CHOSEN, "opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
         error_y={
             "type": "data",
             "symmetric": False,
@@ -136,19 +175,11 @@ def _points(
             "width": 4,
             "visible": any(known),
         },
-        customdata=[[plain(each.label), _resting_on(each, told)] for each in found],
+        customdata=[[plain(each.label), resting_on(each, told)] for each in found],
         hovertemplate=(
             f"%{{customdata[0]}}<br>{told.label}: %{{y:{_format(told)}}}<br>ε = %{{x:.4~g}}<br>%{{customdata[1]}}<extra></extra>"
         ),
     )
-
-
-def _resting_on(each: Candidate, told: Metric) -> str:
-    if each.n == 1:
-        return "one run: another seed may give something else"
-    if math.isnan(each.low):
-        return f"{each.n} runs"
-    return f"mean of {each.n} runs, 95 % interval {told.show(each.low)} to {told.show(each.high)}"
 
 
 def _level(each: Candidate, told: Metric, place: int) -> go.Scatter:
@@ -161,6 +192,7 @@ def _level(each: Candidate, told: Metric, place: int) -> go.Scatter:
         name=name,
         text=["", name, ""],
         textposition="top right",
+        ids=[each.group.first.id] * 3,
         line={"color": COLOURS[2], "dash": ("dash", "dot", "dashdot")[place], "width": 1.5},
         hovertemplate=f"{plain(each.label)}<br>%{{y:{_format(told)}}}, no guarantee<extra></extra>",
     )

@@ -1,4 +1,4 @@
-"""A chart with reading lines that a person drags and whose places the page is told."""
+"""A chart that answers a hand: lines that are dragged, marks that are clicked; the page is told."""
 
 from __future__ import annotations
 
@@ -12,20 +12,32 @@ import streamlit as st
 from privlab.ui import served
 
 
-def dragged_figure(key: str, figure: go.Figure, label: str, on_move: Callable[[str, float], None]) -> None:
-    """Mount ``figure``; each of its shapes that has a name can be dragged.
+def touched_figure(
+    key: str,
+    figure: go.Figure,
+    label: str,
+    *,
+    on_move: Callable[[str, float], None] | None = None,
+    on_click: Callable[[str], None] | None = None,
+) -> None:
+    """Mount ``figure``. Later ones of the same ``key`` are drawn into the same chart: its zoom stays.
 
     Args:
         key: unique name in the page; the chart's ``data-testid``.
         figure: with a height; upright lines have ``yref="paper"``, level ones ``xref="paper"``.
         label: what a screen reader says.
-        on_move: called with a shape's name and its new place on the axis, before the script runs again.
+        on_move: called with a shape's name and its new place on the axis, before the script runs again. Without it no line
+            can be dragged.
+        on_click: called with the id of what was clicked (``ids`` of its trace), before the script runs again.
     """
 
     def moved() -> None:
-        told = st.session_state[key].get("moved")
-        if told:
+        if told := st.session_state[key].get("moved"):
             on_move(str(told["name"]), float(told["value"]))
+
+    def clicked() -> None:
+        if told := st.session_state[key].get("clicked"):
+            on_click(str(told))
 
     _component(key, int(figure.layout.height))(
         key=key,
@@ -34,8 +46,11 @@ def dragged_figure(key: str, figure: go.Figure, label: str, on_move: Callable[[s
             "plotly": served.url("plotly.min.js"),
             "figure": figure.to_json(),
             "label": label,
+            "drags": on_move is not None,
+            "clicks": on_click is not None,
         },
-        on_moved_change=moved,
+        on_moved_change=moved if on_move else lambda: None,
+        on_clicked_change=clicked if on_click else lambda: None,
     )
 
 

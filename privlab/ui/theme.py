@@ -61,7 +61,7 @@ _STYLE = """
 /* What is chosen and what leads on must be seen from afar, in both themes. */
 button[data-variant="segmented_control"][data-selected] p { font-weight: 700; filter: brightness(1.3); }
 [data-testid="stPageLink"] p { font-size: 1rem; font-weight: 400; text-decoration: underline;
-  text-underline-offset: 0.2em; }
+  text-underline-offset: 0.2em; white-space: normal; overflow-wrap: anywhere; }
 [data-testid="stPageLink"] a { background: none; padding-left: 0; }
 .st-key-settings [data-testid="stMarkdownContainer"] p { line-height: 1.2; font-size: 0.92rem; }
 .st-key-settings [data-baseweb="select"] div, .st-key-settings [data-testid="stSelectbox"] input { font-size: 0.84rem; }

@@ -1,4 +1,4 @@
-"""What is looked at, kept in the address: ``?run=ID``, ``?runs=A,B,C`` and ``?sweep=ID``."""
+"""What is looked at, kept in the address: ``?run=ID``, ``?runs=A,B,C`` and ``?sweep=ID``, with ``&pick=`` for a part of it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,24 @@ def sweep_id() -> str | None:
 def sweep_from() -> str | None:
     """The preset or run that a new sweep starts from, or None where no new one is looked at."""
     return st.query_params.get("from", "").strip() or None
+
+
+def picked() -> str | None:
+    """The cell of a sweep's map, or the run of its front, that is looked at closely; None for neither."""
+    return st.query_params.get("pick") or None
+
+
+def pick(key: str | None) -> None:
+    """Look closely at a cell or a run; None is all again."""
+    if key is None:
+        st.query_params.pop("pick", None)
+    else:
+        st.query_params["pick"] = key
+
+
+def name_sweep(sweep_id: str) -> None:
+    """See that the address names the sweep on the page: a link from the list of sweeps, which is the same page, leaves it out."""
+    st.query_params["sweep"] = sweep_id
 
 
 def show_sweep(sweep_id: str | None, start: str | None = None) -> None:

@@ -1,11 +1,12 @@
-// A Plotly figure with reading lines that a person drags: each stays upright or level, and the page is told where it is.
+// A Plotly figure that answers a hand: the page is told where its reading lines were dragged to (each stays upright or level)
+// and which mark was clicked. New data are drawn into the same chart, so that zoom and hover stay.
 
 import { loadPlotly } from "./library.js";
 import { keep, leave } from "./place.js";
 
 const CONFIG = {
   displaylogo: false, displayModeBar: "hover", responsive: true, scrollZoom: false, doubleClick: "reset",
-  modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], edits: { shapePosition: true },
+  modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
 };
 
 // Streamlit calls this at the first mount and again whenever data or theme change.
@@ -29,10 +30,14 @@ class Figure {
     const picture = JSON.stringify([data.figure, this.theme()]);
     if (picture === this.picture) return;
     this.picture = picture;
-    await this.Plotly.react(this.root, figure.data, { ...figure.layout, ...this.looks(figure.layout) }, CONFIG);
+    const config = { ...CONFIG, edits: { shapePosition: data.drags } };
+    await this.Plotly.react(this.root, figure.data, { ...figure.layout, ...this.looks(figure.layout) }, config);
     if (!this.listening) {
       this.listening = true;
       this.root.on("plotly_relayout", (change) => this.moved(change));
+      this.root.on("plotly_click", ({ points }) => this.clicked(points));
+      this.root.on("plotly_hover", ({ points }) => this.point(this.idOf(points) != null));
+      this.root.on("plotly_unhover", () => this.point(false));
     }
     this.root.setAttribute("aria-label", data.label);
   }
@@ -54,7 +59,8 @@ class Figure {
       // A zoom and hidden lines stay over new data of the same figure.
       uirevision: "kept", autosize: true,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { ...layout.font, color: text, family: font },
-      title: { ...layout.title, x: 0, xanchor: "left" },
+      title: { ...layout.title, x: 0, xanchor: "left", font: { ...layout.title?.font, weight: 600 } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: text, activecolor: text },
       // Every line can be dragged at once; Plotly's own editing would want a click first, and let it be tilted.
       shapes: (layout.shapes ?? []).map((shape) => ({ ...shape, editable: false })),
       hoverlabel: { bgcolor: background, bordercolor: grid, font: { color: text } }, xaxis: axis("xaxis"), yaxis: axis("yaxis"),
@@ -63,6 +69,7 @@ class Figure {
 
   // A line was dragged by its middle or by an end: it goes where that went, straight again.
   moved(change) {
+    if (!this.component.data.drags) return;
     const found = Object.keys(change).map((key) => /^shapes\[(\d+)\]\.[xy][01]$/.exec(key)).find(Boolean);
     if (!found || this.straightening) return;
     const place = Number(found[1]);
@@ -79,6 +86,22 @@ class Figure {
     const named = Object.fromEntries(Object.entries(straight).map(([key, v]) => [`shapes[${place}].${key}`, v]));
     this.Plotly.relayout(this.root, named).finally(() => { this.straightening = false; });
     if (value > 0) this.component.setTriggerValue("moved", { name: shape.name, value });
+  }
+
+  // What can be chosen has an id; reading aids and published results have none.
+  idOf(points) {
+    return this.component.data.clicks ? points.map((point) => point.id).find((id) => id != null) : undefined;
+  }
+
+  clicked(points) {
+    const id = this.idOf(points);
+    if (id != null) this.component.setTriggerValue("clicked", String(id));
+  }
+
+  // The hand over what can be clicked.
+  point(here) {
+    const plane = this.root.querySelector(".nsewdrag");
+    if (plane) plane.style.cursor = here ? "pointer" : "";
   }
 
   destroy() {

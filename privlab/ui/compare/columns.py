@@ -134,11 +134,10 @@ def grouped_frame(
     told = METRICS[metric]
     summaries = [group.farthest.summary(metric) for group in groups]
     firsts = [entries[group.first.id] for group in groups]
-    names = [each.run.name or each.id for each in firsts]
     half = [(each.high - each.low) / 2 if each.n > 1 else None for each in summaries]
     shown = "percent" if told.unit == "share" else "%.4g"
     data = {
-        "Name": names,
+        "Name": [group.name for group in groups],
         "Runs": [group.n for group in groups],
         f"{told.label}, mean": [_finite(each.mean) for each in summaries],
         "± 95 %": half,

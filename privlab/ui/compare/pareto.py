@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from privlab.analysis.pareto import Candidate, Front, best_at, fronts, least_epsilon
 from privlab.analysis.seeds import Group, band, groups
 from privlab.charts.colouring import colouring
-from privlab.charts.pareto import EPSILON_LINE, VALUE_LINE, pareto_figure, reading
+from privlab.charts.pareto import EPSILON_LINE, VALUE_LINE, pareto_figure, reading, resting_on
 from privlab.data.catalogue import DATASETS
 from privlab.metrics import METRICS
 from privlab.ui import labels, sitemap
@@ -19,7 +19,7 @@ from privlab.ui.compare import state
 from privlab.ui.compare.curves import colour_legend
 from privlab.ui.compare.library import Entry, library
 from privlab.ui.compare.view import View
-from privlab.ui.figure import dragged_figure
+from privlab.ui.figure import touched_figure
 from privlab.ui.guard import escape
 
 #: Bands of the chosen groups in the figure.
@@ -51,14 +51,20 @@ def pareto(shown: Sequence[Entry], chosen: Sequence[Entry], view: View, metric: 
     runs = [known[run.id] for each in (*members, *front.without) for run in each.group.runs]
     colours = colouring([run for each in members for run in each.group.runs], view.colour) if view.colour else None
     figure = pareto_figure(
-        front, bands, labels.published(runs), epsilon=epsilon, value=level, colours=colours and colours.by_run
-    )
+        front, bands, labels.published(runs), epsilon=epsilon, value=level, colours=colours and colours.by_run,
+        chosen=view.runs,
+    )  # fmt: skip
+    by_run = {run.id: each for each in (*members, *front.without) for run in each.group.runs}
     left, right = st.columns([3, 1], gap="medium")
     with left:
         if colours:
             colour_legend(colours)
         said = f"{METRICS[metric].label} against ε of {front.chosen_among} results; {len(front.on)} are on the front"
-        dragged_figure("pareto-figure", figure, said, _moved)
+        touched_figure("pareto-figure", figure, said, on_move=_moved, on_click=lambda run_id: _clicked(by_run, run_id))
+        if view.point in by_run:
+            _card(front, by_run[view.point], view)
+        else:
+            st.caption("Click a result to choose it. Large marks are chosen.")
     with right:
         if members:
             _readers(front, epsilon, level)
@@ -69,6 +75,45 @@ def pareto(shown: Sequence[Entry], chosen: Sequence[Entry], view: View, metric: 
 def _moved(name: str, value: float) -> None:
     if name in _LINES:
         state.change(**{_LINES[name]: float(f"{value:.4g}")})
+
+
+def _clicked(by_run: Mapping[str, Candidate], run_id: str) -> None:
+    """The clicked result is chosen, and its card opens."""
+    if run_id in by_run:
+        state.choose(run.id for run in by_run[run_id].group.runs)
+        state.change(point=run_id)
+
+
+def _card(front: Front, each: Candidate, view: View) -> None:
+    """What was clicked, and where to go from there."""
+    told, run = METRICS[front.metric], each.group.first
+    if each in front.without:
+        where = "at ε = ∞. It promises nothing, so it stands apart"
+    else:
+        on = (
+            "On the front: no other result is as good at so small an ε"
+            if each in front.on
+            else "Beaten by another result"
+        )
+        where = f"at ε = {each.epsilon:.4g}. {on}"
+    with st.container(border=True, key="point-card"):
+        st.markdown(f"**{escape(each.label)}**: {told.show(each.value)} ({escape(resting_on(each, told))}) {where}.")
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            sitemap.link_to_run(run.id, "Open the run" if each.n == 1 else "Open its first run")
+            ids = tuple(run.id for run in each.group.runs)
+            if set(ids) <= set(view.runs):
+                st.button(
+                    "Untick",
+                    key="point-untick",
+                    on_click=state.unchoose,
+                    args=(ids,),
+                    help="Takes it out of the chosen.",
+                )
+            else:
+                st.button(
+                    "Choose", key="point-choose", on_click=state.choose, args=(ids,), help="Ticks it in the table."
+                )
+            st.button("Close", key="point-close", type="tertiary", on_click=state.change, kwargs={"point": ""})
 
 
 def _choice(found: Sequence[Front], view: View) -> Front:
@@ -123,13 +168,14 @@ def _readers(front: Front, epsilon: float, level: float) -> None:
     st.markdown(f":material/arrow_right_alt: {escape(within)}")
     if best := best_at(front, epsilon):
         _links(best, "best")
+    scale = 100 if told.unit == "share" else 1
     st.number_input(
-        f"Least ε for {told.label.lower()}",
+        f"Least ε for {told.label.lower()}" + (" (%)" if scale == 100 else ""),
         min_value=1e-9,
-        step=_step(level),
+        step=_step(scale * level),
         format="%.4g",
-        help="The level line; drag it, or type." + (" A share: 0.85 is 85 %." if told.unit == "share" else ""),
-        **state.shows("level", "compare-level", level),
+        help="The level line; drag it, or type.",
+        **state.shows("level", "compare-level", level, scale),
     )
     st.markdown(f":material/arrow_right_alt: {escape(needs)}")
     if least := least_epsilon(front, level):

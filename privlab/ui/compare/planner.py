@@ -52,7 +52,7 @@ def planner(shown: Sequence[Entry], view: View, metric: str) -> None:
         placeholder="85",
         width=360,
         help="The mean over seeds that is wanted.",
-        **_shows_goal(view, scale),
+        **state.shows("goal", f"planner-goal-{scale}", state.number(view.goal), scale),
     )
     if math.isnan(view.goal):
         st.caption("Say what you need; the answer comes from the runs that pass the filter, and says how sure it is.")
@@ -64,19 +64,6 @@ def planner(shown: Sequence[Entry], view: View, metric: str) -> None:
         answer = _answer(tuple(entry.facts for entry in measured), view.goal, metric, dataset)
     _say(answer)
     _next(answer)
-
-
-def _shows_goal(view: View, scale: int) -> dict:
-    key = f"planner-goal-{scale}"
-    wanted = None if math.isnan(view.goal) else float(f"{scale * view.goal:.6g}")
-    if key not in st.session_state or st.session_state[key] != wanted:
-        st.session_state[key] = wanted
-
-    def take() -> None:
-        value = st.session_state[key]
-        state.change(goal=math.nan if value is None else value / scale)
-
-    return {"key": key, "on_change": take}
 
 
 def _dataset(measured: Sequence[Entry], view: View) -> str:

@@ -8,19 +8,24 @@ from functools import lru_cache
 import streamlit as st
 
 from privlab.analysis.facts import Facts
-from privlab.analysis.grid import grid
+from privlab.analysis.grid import Grid, grid
 from privlab.analysis.importance import Importances, importances, varying
 from privlab.analysis.settings import SETTINGS
 from privlab.charts.heatmap import heatmap_figure
 from privlab.charts.importance import importance_figure
 from privlab.charts.parallel import parallel_figure
 from privlab.metrics import METRICS
+from privlab.ui import sitemap
 from privlab.ui.compare import state
 from privlab.ui.compare.library import Entry
 from privlab.ui.compare.view import View
+from privlab.ui.figure import touched_figure
 from privlab.ui.guard import escape
+from privlab.ui.urls import MOST_RUNS
 
 _PLAIN = {"displaylogo": False}
+#: Runs of a cell that are listed by name.
+_LISTED = 8
 
 
 def settings(shown: Sequence[Entry], view: View, metric: str) -> None:
@@ -68,9 +73,49 @@ def _map(facts: Sequence[Facts], differ: Sequence[str], found: Importances, view
     if not cells.runs:
         st.info(f"No run has both settings and a {METRICS[metric].label.lower()}.")
         return
-    st.plotly_chart(heatmap_figure(cells), key="settings-map", config=_PLAIN)
-    if cells.open_cells:
-        st.caption(f"{len(cells.open_cells)} cells are open: no run has that pair of values.")
+    told = METRICS[metric]
+    said = f"Mean {told.label.lower()} by {_label(x)} and {_label(y)} of {len(cells.runs)} runs"
+    touched_figure("settings-map", heatmap_figure(cells, view.cell), said, on_click=_clicked)
+    if place := cells.place(view.cell):
+        _cell(cells, *place, view)
+        return
+    words = ["Click a cell to see its runs."]
+    if count := len(cells.open_cells):
+        words.append(f"{count} {'pair has' if count == 1 else 'pairs have'} no run yet.")
+    st.caption(" ".join(words))
+
+
+def _clicked(key: str) -> None:
+    """A second click on a cell closes it."""
+    state.change(cell="" if state.view().cell == key else key)
+
+
+def _cell(cells: Grid, row: int, column: int, view: View) -> None:
+    """The runs of the clicked cell, best first, with links to their pages."""
+    told = METRICS[cells.metric]
+    runs = sorted(cells.runs_in(row, column), key=lambda run: run.metric(cells.metric), reverse=told.better == "up")
+    where = ", ".join(
+        f"{_label(path)} = {SETTINGS[path].show(value)}"
+        for path, value in ((cells.x, cells.x_values[column]), (cells.y, cells.y_values[row]))
+    )
+    with st.container(border=True, key="cell-card"):
+        if runs:
+            mean = told.show(float(cells.mean[row, column]))
+            many = "1 run" if len(runs) == 1 else f"{len(runs)} runs, {mean} on average"
+        else:
+            many = "no run has this pair yet"
+        st.markdown(f"**{escape(where)}**: {many}.")
+        for run in runs[:_LISTED]:
+            sitemap.link_to_run(run.id, f"{escape(run.called)}: {told.show(run.metric(cells.metric))}")
+        if len(runs) > _LISTED:
+            st.caption(f"And {len(runs) - _LISTED} more.")
+        with st.container(horizontal=True, gap="small"):
+            ids = tuple(run.id for run in runs[:MOST_RUNS])
+            if not set(ids) <= set(view.runs):
+                best = "best " if len(ids) < len(runs) else ""
+                words = "Choose it" if len(ids) == 1 else f"Choose its {best}{len(ids)} runs"
+                st.button(words, key="cell-choose", on_click=state.choose, args=(ids,), help="Ticks them in the table.")
+            st.button("Close", key="cell-close", type="tertiary", on_click=state.change, kwargs={"cell": ""})
 
 
 def _label(path: str) -> str:

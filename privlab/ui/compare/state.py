@@ -38,18 +38,27 @@ def choose(ids: Iterable[str]) -> None:
     change(runs=tuple(dict.fromkeys((*view().runs, *ids)))[-MOST_RUNS:])
 
 
-def shows(field: str, key: str, value: Any) -> dict[str, Any]:
+def unchoose(ids: Iterable[str]) -> None:
+    """Take ``ids`` out of the chosen runs."""
+    gone = set(ids)
+    change(runs=tuple(run for run in view().runs if run not in gone))
+
+
+def shows(field: str, key: str, value: Any, scale: float = 1) -> dict[str, Any]:
     """Arguments of a widget that shows ``value`` and writes what a person makes of it into ``field`` of the view.
 
-    The address is where the value lives: whatever changes it, a link or the back button, changes the widget too.
+    The address is where the value lives: whatever changes it, a link or the back button, changes the widget too. ``scale``:
+    100 for a field in per cent of a share.
     """
+    if scale != 1 and value is not None:
+        value = float(f"{scale * value:.6g}")
     # Not set where it says so already: that would take from a person what is typed and not yet entered.
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
-    return {"key": key, "on_change": _take, "args": (field, key)}
+    return {"key": key, "on_change": _take, "args": (field, key, scale)}
 
 
-def _take(field: str, key: str) -> None:
+def _take(field: str, key: str, scale: float) -> None:
     value = st.session_state[key]
     empty = getattr(View(), field)
     if value is None:
@@ -57,7 +66,7 @@ def _take(field: str, key: str) -> None:
     elif isinstance(empty, tuple):
         value = tuple(value)
     elif isinstance(empty, float):
-        value = float(value)
+        value = float(value) / scale
     change(**{field: value})
 
 

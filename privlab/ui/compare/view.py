@@ -38,9 +38,11 @@ class View:
         columns: keys of the table's columns; empty takes the usual ones.
         colour: path of the setting that gives lines their colour; empty: each run its own.
         runs: ids of the chosen runs, in the order of their choice.
+        point: a run whose card is open beside the front.
         eps, level: where the two reading lines stand; NaN: in the middle of what is drawn.
         front: which data set and promise the front is of; empty: the one with most results.
         x, y: paths of the heat map's settings; empty: the two that decided most.
+        cell: key of the map's cell whose runs are listed.
         a, b: first runs of the two sides of a verdict; empty: the first two that are chosen.
         at: ε at which the sides are compared; NaN: the largest that both reach.
         goal: what the planner is asked for, in the metric's unit; NaN: nothing yet.
@@ -55,11 +57,13 @@ class View:
     columns: tuple[str, ...] = ()
     colour: str = ""
     runs: tuple[str, ...] = ()
+    point: str = ""
     eps: float = math.nan
     level: float = math.nan
     front: str = ""
     x: str = ""
     y: str = ""
+    cell: str = ""
     a: str = ""
     b: str = ""
     at: float = math.nan

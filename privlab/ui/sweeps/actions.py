@@ -28,15 +28,7 @@ def header(now: Standing) -> None:
     """Its name and settings, and a button for each thing that may be done now."""
     sweep, spec = now.sweep, now.spec
     title, buttons = st.columns([3, 2], vertical_alignment="center")
-    with title:
-        st.title(escape(sweep.name), anchor=False)
-        varied = ", ".join(SETTINGS[path].label for path in spec.space.paths)
-        st.markdown(
-            f"{words.state(sweep)} · {escape(words.method(spec.method))} over {escape(varied)} · "
-            f"{spec.seeds} seed{'s' * (spec.seeds > 1)} each · sweep `{sweep.id}`, begun {labels.clock(sweep.created)}"
-        )
-        if sweep.reason:
-            st.caption(escape(sweep.reason))
+    title.title(escape(sweep.name), anchor=False)
     with buttons, st.container(horizontal=True, gap="small", horizontal_alignment="right", key="sweep-buttons"):
         allowed = control.actions(sweep)
         for action, label, help, act in _BUTTONS:
@@ -61,6 +53,13 @@ def header(now: Standing) -> None:
             args=(None,),
             help="Back to the list.",
         )
+    varied = ", ".join(SETTINGS[path].label for path in spec.space.paths)
+    st.markdown(
+        f"{words.state(sweep)} · {escape(words.method(spec.method))} over {escape(varied)} · "
+        f"{spec.seeds} seed{'s' * (spec.seeds > 1)} each · sweep `{sweep.id}`, begun {labels.clock(sweep.created)}"
+    )
+    if sweep.reason:
+        st.caption(escape(sweep.reason))
 
 
 def _act(act, sweep_id: str) -> None:

@@ -9,15 +9,22 @@ from privlab.analysis.settings import SETTINGS
 from privlab.metrics import METRICS
 from privlab.sweeps.results import Row, Standing
 from privlab.sweeps.space import in_words, shown
+from privlab.ui import urls
 from privlab.ui.guard import escape
+from privlab.ui.sweeps.findings import Picked
 
 
-def table(now: Standing) -> None:
-    """A line a combination, its seeds together."""
-    rows = now.accepted
-    st.subheader("Combinations", anchor=False)
+def table(now: Standing, picked: Picked | None) -> None:
+    """A line a combination, its seeds together: of all, or of what is picked in a chart."""
+    rows = picked.rows if picked else now.accepted
+    title, back = st.columns([4, 1], vertical_alignment="bottom")
+    title.subheader(f"Combinations with {escape(picked.words)}" if picked else "Combinations", anchor=False)
+    if picked:
+        with back, st.container(horizontal=True, horizontal_alignment="right"):
+            label = f"Show all {len(now.accepted)}"
+            st.button(label, key="sweep-unpick", type="tertiary", on_click=urls.pick, args=(None,))
     if not rows:
-        st.caption("None was proposed yet.")
+        st.caption("None of them was proposed yet." if picked else "None was proposed yet.")
         return
     told = METRICS[now.spec.metric]
     best = now.best()

@@ -25,6 +25,7 @@ _COST_EVERY = 15
 def one_sweep(sweep_id: str) -> None:
     """Everything about one sweep. The page itself is drawn once; fragments follow what changes."""
     sweep = store().sweep(sweep_id)
+    urls.name_sweep(sweep_id)
     over = _rests(sweep)
     every = _EVERY if spec_of(sweep).most_runs <= _MANY else _EVERY_OF_MANY
 
@@ -34,8 +35,7 @@ def one_sweep(sweep_id: str) -> None:
         now = standing(store(), sweep_id)
         header(now)
         _progress(now)
-        findings(now)
-        table(now)
+        table(now, findings(now))
         refused(now)
         if _rests(now.sweep) != over:
             # From here on nothing moves by itself, or again does.
@@ -79,7 +79,7 @@ def _progress(now: Standing) -> None:
     open_ids = [result.run.id for _, result in now.results if result.run and not result.is_over]
     ids = [*open_ids, *(r.run.id for _, r in now.results if r.run and r.is_over)][: urls.MOST_RUNS]
     if ids:
-        sitemap.link_to_compare(ids, f"Curves of {'its' if len(ids) == now.launched else len(ids)} runs, live: Compare")
+        sitemap.link_to_compare(ids, f"Compare the curves of {'its' if len(ids) == now.launched else len(ids)} runs")
 
 
 def _said(now: Standing, known: Progress) -> str:
