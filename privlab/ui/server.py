@@ -7,8 +7,8 @@ import gc
 import importlib
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from privlab.sweeps.conductor import Conductor
 from privlab.ui import served
 from privlab.ui.access import store
 from privlab.ui.budget.route import answer_route
+from privlab.ui.compare.library import library
 from privlab.ui.encryption import jobs
 from privlab.ui.feed import Feed
 from privlab.ui.stream import stream_route
@@ -32,8 +33,8 @@ MAIN = Path(__file__).with_name("main.py")
 FEED = Feed(store)
 ROUTES = [stream_route(FEED, served.stream_path()), served.asset_route(), answer_route()]
 
-#: What the first page would otherwise wait for.
-_HEAVY = (
+#: What the first look at the Lab would otherwise wait for …
+_FIRST = (
     "pandas",
     "plotly.graph_objects",
     "scipy.fft",
@@ -45,6 +46,15 @@ _HEAVY = (
     "privlab.ui.budget.accountants",
     "privlab.ui.budget.explorer",
 )
+#: … and the first look at Compare and Sweeps, so many seconds later, when the Lab has been drawn.
+_LATER = (
+    "plotly.tools",
+    "pyarrow.pandas_compat",
+    "privlab.ui.compare.page",
+    "privlab.ui.sweeps.view",
+    "privlab.ui.sweeps.form",
+)
+_LATER_AFTER = 3
 
 
 @asynccontextmanager
@@ -57,10 +67,12 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     if dispatcher is not None:
         conductor = Conductor(store(), lambda: dispatcher.active)
         conductor.start()
-    warm_up = asyncio.create_task(asyncio.to_thread(_warm_up))
+    closing = asyncio.Event()
+    warm_up = asyncio.create_task(_warm_up(closing))
     try:
         yield {"dispatcher": dispatcher}
     finally:
+        closing.set()
         await warm_up
         await FEED.close()
         await asyncio.to_thread(jobs.stop_all)
@@ -83,9 +95,25 @@ def _start_dispatcher() -> Dispatcher | None:
     return dispatcher
 
 
-def _warm_up() -> None:
-    """Import what pages need, then take all of it out of the garbage collector's sight: it is never garbage."""
-    for name in _HEAVY:
+async def _warm_up(closing: asyncio.Event) -> None:
+    """Load what pages need before somebody asks for it; the Lab's first look waits for nothing of the others."""
+    await asyncio.to_thread(_load, _FIRST)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(closing.wait(), _LATER_AFTER)
+        return
+    await asyncio.to_thread(_load, _LATER)
+    await asyncio.to_thread(_read_runs)
+
+
+def _load(names: Sequence[str]) -> None:
+    """Import, then take all of it out of the garbage collector's sight: it is never garbage."""
+    for name in names:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+
+
+def _read_runs() -> None:
+    """All runs as Compare knows them; where the store cannot be read, every page says so."""
+    with suppress(StoreError, OSError):
+        library(store()).entries()
