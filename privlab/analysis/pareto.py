@@ -165,9 +165,9 @@ def best_at(front: Front, epsilon: float) -> Candidate | None:
 
 
 def least_epsilon(front: Front, value: float) -> Candidate | None:
-    """The result with the smallest ε that is at least as good as ``value``; None where no result with a guarantee is."""
+    """The result with the smallest ε that is at least as good as ``value``, rounding apart; None where none with a guarantee is."""
     sign = 1 if METRICS[front.metric].better == "up" else -1
-    return next((each for each in front.on if sign * each.value >= sign * value), None)
+    return next((each for each in front.on if sign * each.value >= sign * value - 1e-9 * abs(value)), None)
 
 
 def _best_first(candidates: Iterable[Candidate], better: str) -> list[Candidate]:

@@ -84,15 +84,16 @@ def plan_for(
     said = known_words(known, front, value)
     if len(private) < LEAST_RUNS or len(levels) < LEAST_EPSILONS:
         why = (
-            f"Cannot say: {len(private)} run(s) with a guarantee at {len(levels)} different ε; {LEAST_RUNS} runs at "
+            f"Cannot say: {len(private)} run{'' if len(private) == 1 else 's'} with a guarantee at {len(levels)} different ε; {LEAST_RUNS} runs at "
             f"{LEAST_EPSILONS} different ε are the least."
         )
         return Answer("cannot say", metric, value, known, missing=first_design(private, proposals), why=(why, *said))
     surface = fit(private, told)
     if surface.skill < LEAST_SKILL:
         why = (
-            f"Cannot say: the other runs predict only {100 * max(0.0, surface.skill):.0f} % of what left-out results vary by, "
-            f"too little to tell a law from chance ({100 * LEAST_SKILL:.0f} % are needed). More repeats or wider steps of ε help."
+            f"Cannot say: these runs follow no clear pattern. Each result was guessed from the others, which explains "
+            f"{100 * max(0.0, surface.skill):.0f} % of the differences; {100 * LEAST_SKILL:.0f} % are needed to tell a pattern from "
+            "chance. More repeats or wider steps of ε help."
         )
         checked = {"coverage": surface.coverage, "checked": surface.checked}
         return Answer(

@@ -61,7 +61,7 @@ def heatmap_figure(found: Grid, chosen: str = "") -> go.Figure:
         z=found.mean,
         text=show(found.mean, found.n),
         texttemplate="%{text}",
-        customdata=found.n,
+        customdata=[[f"{n:,} run{'' if n == 1 else 's'}" for n in row] for row in found.n.tolist()],
         ids=[[cell_key(column, row) for column in found.x_values] for row in found.y_values],
         colorscale=SCALE,
         reversescale=told.better == "down",
@@ -71,7 +71,7 @@ def heatmap_figure(found: Grid, chosen: str = "") -> go.Figure:
         colorbar={"tickformat": ".3~p" if percent else "~g", "thickness": 14, "outlinewidth": 0},
         hovertemplate=(
             f"{SETTINGS[found.x].label}: %{{x}}<br>{SETTINGS[found.y].label}: %{{y}}<br>"
-            f"{told.label}: %{{z:{'.2%' if percent else '.4~g'}}}<br>%{{customdata}} run(s)<extra></extra>"
+            f"{told.label}: %{{z:{'.2%' if percent else '.4~g'}}}<br>%{{customdata}}<extra></extra>"
         ),
     )
     pairs = found.open_cells

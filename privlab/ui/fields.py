@@ -23,21 +23,21 @@ def by_path(problems: Iterable[Problem]) -> dict[str, list[str]]:
     return found
 
 
-def field(path: str, values: Mapping[str, Any]) -> None:
+def field(path: str, values: Mapping[str, Any], prefix: str = "") -> None:
     """Draw setting ``path`` in one line: its label with unit and help, and its widget. The draft reads what that says.
 
-    The widget's key is the path (CSS class ``st-key-<path with dashes>``). A number is not held to its bounds by the
+    The widget's key is ``prefix`` and the path (CSS class ``st-key-<path with dashes>``). A number is not held to its bounds by the
     widget, which would change it silently: the value reaches the checks, and :func:`show_problems` says what is wrong.
     """
     setting = SETTINGS[path]
     # Streamlit forgets a widget's value when another page is shown; the draft does not.
-    if path not in st.session_state:
-        st.session_state[path] = values[path]
+    if prefix + path not in st.session_state:
+        st.session_state[prefix + path] = values[path]
     label, widget = st.columns(_shares(setting), gap="xxsmall", vertical_alignment="center")
     unit = f" :small[:gray[{setting.knob.unit}]]" if setting.knob.unit else ""
     label.markdown(f"{setting.label}{unit}", help=setting.help)
     with widget:
-        _widget(setting, offered(path, values))
+        _widget(setting, offered(path, values), prefix + path)
 
 
 def _shares(setting: Setting) -> tuple[int, int]:
@@ -45,8 +45,8 @@ def _shares(setting: Setting) -> tuple[int, int]:
     return (1, 1) if setting.is_number else (32, 68)
 
 
-def _widget(setting: Setting, words: Mapping[str, str]) -> None:
-    about = {"key": setting.path, "label_visibility": "collapsed"}
+def _widget(setting: Setting, words: Mapping[str, str], key: str) -> None:
+    about = {"key": key, "label_visibility": "collapsed"}
     if words:
         st.selectbox(setting.label, list(words), format_func=lambda value: words.get(value, value), **about)
     elif setting.is_number:

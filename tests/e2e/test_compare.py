@@ -119,6 +119,87 @@ def test_a_view_is_found_and_its_link_shows_the_same(
         context.close()
 
 
+def click(page: Page, plot: str, trace: str, place: int | tuple[int, int], under_a_line: bool = False) -> None:
+    """Click a mark of the named trace; of a map the cell in that row and column. Nothing says what lies under a line."""
+    page.wait_for_function("(s) => !!document.querySelector(s)?._fullLayout?.xaxis?.l2p", arg=plot)
+    page.locator(plot).scroll_into_view_if_needed()
+    x, y = page.evaluate(
+        """([s, name, place]) => {
+          const plot = document.querySelector(s), { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+          const trace = plot._fullData.find((one) => one.name === name || one.type === name);
+          const [x, y] = Array.isArray(place)
+            ? [xaxis.l2p(place[1]), yaxis.l2p(place[0])] : [xaxis.d2p(trace.x[place]), yaxis.d2p(trace.y[place])];
+          return [box.x + xaxis._offset + x, box.y + yaxis._offset + y];
+        }""",
+        [plot, trace, place],
+    )
+    # Plotly looks for what lies under the pointer when it moves.
+    page.mouse.move(x - 3, y - 3)
+    page.mouse.move(x, y, steps=3)
+    if not under_a_line:
+        page.locator(plot).locator(".hoverlayer .hovertext").first.wait_for()
+    page.mouse.click(x, y)
+
+
+#: Where both axes of a chart begin and end.
+RANGE = "(s) => { const { xaxis, yaxis } = document.querySelector(s)._fullLayout; return [xaxis.range, yaxis.range]; }"
+
+
+def zoom(page: Page) -> list[list[float]]:
+    """Draw a box around the upper half of the front's chart; where the axes begin and end then."""
+    before = page.evaluate(RANGE, FIGURE)
+    left, top, width, height = page.evaluate(
+        """(s) => {
+          const plot = document.querySelector(s), { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+          return [box.x + xaxis._offset, box.y + yaxis._offset, xaxis._length, yaxis._length];
+        }""",
+        FIGURE,
+    )
+    page.mouse.move(left + 4, top + 4)
+    page.mouse.down()
+    page.mouse.move(left + 0.9 * width, top + 0.85 * height, steps=8)
+    page.mouse.up()
+    page.wait_for_function(
+        "([s, before]) => document.querySelector(s)._fullLayout.xaxis.range[1] < before", arg=[FIGURE, before[0][1]]
+    )
+    return page.evaluate(RANGE, FIGURE)
+
+
+def test_a_click_on_a_result_chooses_it_and_on_a_cell_lists_its_runs(fresh_lab: Lab, visitor: Visitor) -> None:
+    runs = made(fresh_lab)
+    page = visitor.open(f"{fresh_lab.url}/compare?group=seed&view=pareto")
+    expect(page.get_by_text("Click a result to choose it")).to_be_visible()
+    click(page, FIGURE, "on the front, trained here", 0)
+    expect(page.locator(".st-key-point-card")).to_contain_text("mean of 3 runs")
+    visitor.settle()
+    first = {run.id for run in runs if run.name == "C 0.1"}
+    assert set(address(page)["runs"].split(",")) == first and address(page)["point"] in first
+    page.evaluate("(s) => { document.querySelector(s).dataset.mark = 'same'; }", FIGURE)
+    page.locator(FIGURE).scroll_into_view_if_needed()
+    before = zoom(page)
+    # The level line stands in the middle of all results, which is where this one is.
+    click(page, FIGURE, "on the front, trained here", 1, under_a_line=True)
+    expect(page.locator(".st-key-point-card")).to_contain_text("C 0.2")
+    visitor.settle()
+    assert len(address(page)["runs"].split(",")) == 6
+    # The same chart at the same zoom, with the chosen drawn large.
+    assert page.evaluate("(s) => document.querySelector(s).dataset.mark", FIGURE) == "same"
+    large = "(s) => document.querySelector(s)._fullData.find((one) => one.name === 'on the front, trained here').selectedpoints"
+    assert page.evaluate(large, FIGURE) == [0, 1]
+    assert page.evaluate(RANGE, FIGURE) == before
+    page.get_by_role("link", name="Open its first run").click()
+    page.wait_for_url("**/run?run=*")
+
+    where = "view=settings&x=privacy.max_grad_norm&y=privacy.target_epsilon"
+    visitor.open(f"{fresh_lab.url}/compare?{where}")
+    click(page, '[data-testid="settings-map"]', "heatmap", (1, 1))
+    expect(page.locator(".st-key-cell-card")).to_contain_text("3 runs")
+    assert page.locator(".st-key-cell-card").get_by_role("link").count() == 3
+    click(page, '[data-testid="settings-map"]', "heatmap", (1, 1))
+    expect(page.locator(".st-key-cell-card")).to_have_count(0)
+    visitor.settle()
+
+
 def shot(page: Page, visitor: Visitor) -> np.ndarray:
     """The page from its top, without a pointer, focus or hover on anything."""
     page.wait_for_function("(s) => document.querySelector(s)?._fullLayout?.shapes?.length === 2", arg=FIGURE)

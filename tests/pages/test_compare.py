@@ -135,11 +135,47 @@ def test_the_front_reads_at_both_lines(visit, several) -> None:
     app = visit("compare", view="pareto", eps="1.5", level="0.81", q="digits")
     assert "No result has ε ≤ 1.5." in said(app)
     assert "81.00 % needs ε = 2 at least, of what was measured (good)." in said(app)
+    assert app.number_input(key="compare-level").value == 81.0
     app.number_input(key="compare-eps").set_value(2.5).run()
     assert address(app, "eps") == "2.5"
     assert "With ε ≤ 2.5: 82.00 % at best (good)." in said(app)
     app.button(key="choose-best").click().run()
     assert address(app, "runs") == several[2].id
+    app.number_input(key="compare-level").set_value(82.0).run()
+    assert address(app, "level") == "0.82"
+
+
+def links(app) -> list[str]:
+    return [link.proto.label for link in app.get("page_link")]
+
+
+def test_the_card_of_a_clicked_result(visit, several) -> None:
+    app = visit("compare", view="pareto", group="seed", point=several[4].id, runs=several[3].id)
+    assert "poor (3 runs)**: 71.00 % (mean of 3 runs" in said(app) and "Beaten by another result." in said(app)
+    assert "Open its first run" in links(app)
+    app.button(key="point-choose").click().run()
+    assert address(app, "runs").split(",") == [several[3].id, several[5].id, several[4].id]
+    app.button(key="point-untick").click().run()
+    assert "runs" not in app.query_params
+    app.button(key="point-close").click().run()
+    assert "point" not in app.query_params and "Click a result to choose it." in said(app)
+
+
+def test_the_runs_of_a_clicked_cell(visit, store) -> None:
+    for norm, rate, seed in ((0.2, 0.5, 0), (0.2, 0.5, 1), (0.4, 0.5, 0), (0.2, 1.0, 0)):
+        stored(store, status=Status.FINISHED, points=3 + seed, name=f"C {norm:g}, seed {seed}", training__seed=seed,
+               privacy__max_grad_norm=norm, training__learning_rate=rate)  # fmt: skip
+    where = {"view": "settings", "x": "privacy.max_grad_norm", "y": "training.learning_rate"}
+    app = visit("compare", cell="0.2~0.5", **where)
+    assert "C = 0.2, Learning rate η = 0.5**: 2 runs, 53.50 % on average." in said(app)
+    assert links(app) == ["C 0.2, seed 1: 54.00 %", "C 0.2, seed 0: 53.00 %"]
+    app.button(key="cell-choose").click().run()
+    assert address(app, "runs") == ",".join(run.id for run in store.list() if run.name in ("C 0.2, seed 1", "C 0.2, seed 0")
+                                            and run.config.training.learning_rate == 0.5)  # fmt: skip
+    app.button(key="cell-close").click().run()
+    assert "cell" not in app.query_params and "1 pair has no run yet." in said(app)
+    assert "no run has this pair yet" in said(visit("compare", cell="0.4~1.0", **where))
+    assert "Click a cell" in said(visit("compare", cell="nosuch", **where))
 
 
 def test_a_verdict_says_what_is_missing_and_launches_it_once(visit, store) -> None:
@@ -169,6 +205,34 @@ def test_the_planner_answers_or_says_why_not(visit, several) -> None:
     app.number_input(key="planner-goal-100").set_value(75.0).run()
     assert address(app, "goal") == "0.75"
     assert "75.00 %" in said(app) or "Reached already" in said(app)
+
+
+def test_the_planner_tells_what_is_at_work_and_takes_it_in(visit, store, several) -> None:
+    app = visit("compare", view="planner", goal="0.9", q="digits")
+    assert "6 runs with a guarantee at 1 different" in said(app)
+    app.button(key="planner-launch").click().run()
+    queued = [run for run in store.list() if run.status is Status.QUEUED]
+    assert len(queued) == 3
+    assert "3 runs are not done yet." in said(app).replace("**", "") and "at work already" in said(app)
+    assert not [button for button in app.button if button.key == "planner-launch"]
+    assert "do not pass the filter" not in said(app)
+    app.text_input(key="filter-text").input("status:finished").run()
+    assert "3 of them do not pass the filter now" in said(app)
+    for run in queued:
+        store.move(run.id, Status.STARTING)
+        store.move(run.id, Status.RUNNING)
+        store.append(run.id, Point(1, 1, 1, run.config.privacy.target_epsilon, {"test_accuracy": 0.6}))
+    # A value on the way is not yet what the settings lead to.
+    assert "6 runs with a guarantee at 1 different" in said(app.run())
+    store.move(queued[0].id, Status.FINISHED)
+    app.run()
+    assert "7 runs with a guarantee at 2 different" in said(app) and "2 runs are not done yet" in said(app)
+
+
+def test_the_planner_waits_for_the_first_run(visit, store) -> None:
+    stored(store, status=Status.RUNNING, points=3)
+    app = visit("compare", view="planner")
+    assert "No run here has ended" in said(app) and "1 run is not done yet" in said(app)
 
 
 def test_a_metric_without_a_better_direction_is_explained(visit, several) -> None:

@@ -12,6 +12,7 @@ from privlab.runs.sweeprecord import Sweep, SweepState
 from privlab.sweeps import control
 from privlab.sweeps.conductor import Conductor
 from privlab.sweeps.results import spec_of
+from privlab.ui.sweeps import ahead
 from tests.pages.conftest import address, errors
 from tests.sweeping import BASE, finish_all, spec
 
@@ -61,6 +62,34 @@ def test_a_sweep_is_launched_once(visit, store) -> None:
     assert made.space.to_raw() == {"privacy.max_grad_norm": [0.2, 1.0], "training.learning_rate": [0.1, 0.5]}
 
 
+def test_what_all_runs_share_can_be_changed(visit, store) -> None:
+    run = runs_control.launch(store, BASE)
+    app = visit("sweeps", **{"from": run.id})
+    assert "Digits · Logistic regression · " in said(app) and "δ = 0.0001" in said(app)
+    # What varies, and the other way to say the noise, are no fields here.
+    shown = {each.key for each in app.number_input if each.key.startswith("sw-base-")}
+    assert shown == {
+        f"sw-base-{path}"
+        for path in ("privacy.noise_multiplier", "privacy.delta", "training.batch_size", "training.epochs")
+    }
+    app.number_input(key="sw-base-training.batch_size").set_value(0).run()
+    assert "batch_size=0" in errors(app) and app.button(key="launch-sweep").disabled
+    app.number_input(key="sw-base-training.batch_size").set_value(None).run()
+    assert "batch size B is empty; give a number." in errors(app) and app.button(key="launch-sweep").disabled
+    app.number_input(key="sw-base-training.batch_size").set_value(128).run()
+    app.number_input(key="sw-base-training.epochs").set_value(3).run()
+    app.number_input(key="sw-base-privacy.delta").set_value(1e-6).run()
+    app.selectbox(key="sw-base-model.name").set_value("mlp").run()
+    assert not app.error, errors(app)
+    app.multiselect(key="sw-paths").set_value(["privacy.noise_multiplier"]).run()
+    assert "sw-base-privacy.noise_multiplier" not in {each.key for each in app.number_input}
+    press(app, "launch-sweep")
+    (sweep,) = store.sweeps()
+    assert spec_of(sweep).base == BASE.replace(
+        model__name="mlp", training__batch_size=128, training__epochs=3, privacy__delta=1e-6
+    )
+
+
 def test_a_refusal_stands_at_its_entry_and_nothing_can_be_launched(visit, store) -> None:
     app = visit("sweeps", **{"from": "digits"})
     app.text_input(key="sw-values-privacy.max_grad_norm").set_value("0.2, much").run()
@@ -87,7 +116,8 @@ def test_ranges_and_words(visit, store) -> None:
     assert "this bound holds nevertheless" in said(app)
 
 
-def test_combinations_that_will_be_refused_are_shown_before(visit, store) -> None:
+def test_combinations_that_will_be_refused_are_shown_before(visit, store, monkeypatch) -> None:
+    monkeypatch.setattr(ahead, "_PATIENCE", 600)
     app = visit("sweeps", **{"from": "digits"})
     app.multiselect(key="sw-paths").set_value(["privacy.delta"]).run()
     app.text_input(key="sw-values-privacy.delta").set_value("1e-5, 0.5").run()
@@ -130,6 +160,22 @@ def test_one_sweep(visit, store) -> None:
     assert app.metric[2].value == "–"
     assert "a person chose the number of runs" in said(app)
     assert "part of its lead is luck" in said(app)
+
+
+def test_a_clicked_cell_or_result_picks_its_combinations(visit, store) -> None:
+    sweep = driven(store, seeds=2)
+    everything = visit("sweeps", sweep=sweep.id).dataframe[0].value
+    bound, noise = list(everything.columns[1:3])
+    app = visit("sweeps", sweep=sweep.id, pick="0.2~2.0")
+    shown = app.dataframe[0].value
+    assert len(shown) == 1 and (shown[bound][0], shown[noise][0]) == ("0.2", "2")
+    assert "Combinations with C = 0.2, σ = 2" in said(app)
+    app = press(app, "sweep-unpick")
+    assert len(app.dataframe[0].value) == 4 and "pick" not in app.query_params
+    run = next(run for run in store.list(group=sweep.id) if run.config.privacy.max_grad_norm == 1.0)
+    picked = visit("sweeps", sweep=sweep.id, pick=run.id).dataframe[0].value
+    assert list(picked[bound]) == ["1"] and len(picked) == 1
+    assert len(visit("sweeps", sweep=sweep.id, pick="nosuch").dataframe[0].value) == 4
 
 
 def test_an_unknown_sweep(visit, store) -> None:

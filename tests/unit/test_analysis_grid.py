@@ -34,6 +34,13 @@ def test_cells_hold_means_and_the_rest_stays_open():
     assert found.open_cells == [(0.1, 0.4)] and found.others == ()
 
 
+def test_a_cell_is_found_by_its_key_and_gives_its_runs():
+    found = grid(RUNS, C, RATE)
+    assert found.place("1.0~0.4") == (1, 1) and found.place("0.1~0.2") == (0, 0)
+    assert [each.id for each in found.runs_in(0, 0)] == ["a", "b"] and found.runs_in(1, 0) == []
+    assert found.place("2.0~0.4") is None and found.place("") is None
+
+
 def test_choices_come_in_their_declared_order():
     runs = [fact("x", settings={"privacy.clipping": way}) for way in ("automatic", "flat", "per-layer")]
     assert grid(runs, "privacy.clipping", RATE).x_values == ("flat", "per-layer", "automatic")

@@ -103,7 +103,7 @@ def test_what_the_smallest_epsilon_gives_already_is_an_upper_bound_only():
     ("runs", "words"),
     [
         ([], "No run has this number"),
-        (made(3, 0), "3 run(s) with a guarantee"),
+        (made(3, 0), "3 runs with a guarantee"),
         ([fact(f"s{i}", 0.8 + i / 100, 3.0, settings={"training.seed": i}) for i in range(9)], "at 1 different ε"),
         ([*made(9, 0), fact("o", settings={"data.dataset": "adult", "model.name": "logistic"})], "several data sets"),
     ],
@@ -122,7 +122,7 @@ def test_pure_noise_is_no_ground_for_an_answer(seed):
         for i, e in enumerate(random.uniform(0.5, 8, 25))
     ]  # fmt: skip
     answer = plan_for(runs, 0.8)
-    assert answer.word == "cannot say" and "tell a law from chance" in answer.why[0]
+    assert answer.word == "cannot say" and "tell a pattern from chance" in answer.why[0]
 
 
 def test_few_runs_get_a_first_design():

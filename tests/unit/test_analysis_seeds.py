@@ -166,3 +166,10 @@ def test_the_interval_of_a_share_ends_where_shares_do() -> None:
     assert low.tolist() == [0.0, 0.3] and high.tolist() == [0.4, 1.0]
     low, high = within("test_loss", -0.2, 1.3)
     assert (float(low), float(high)) == (-0.2, 1.3)
+
+
+def test_repeats_of_a_sweep_are_named_without_their_seeds():
+    runs = [fact(f"r{seed}", name=f"mine: C = 1, seed {seed}", settings={"training.seed": seed}) for seed in (0, 11)]
+    (both,) = groups(runs)
+    assert both.name == "mine: C = 1" and both.label == "mine: C = 1 (2 runs)"
+    assert Group((runs[1],)).label == "mine: C = 1, seed 11"

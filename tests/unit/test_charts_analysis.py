@@ -69,6 +69,27 @@ def test_the_reading_lines_can_be_dragged_and_are_read():
     )
 
 
+def test_results_have_the_ids_of_their_runs_and_the_chosen_are_large():
+    figure = pareto_figure(FRONT, chosen={"low1"})
+    here = named(figure, "on the front, trained here")
+    assert list(here.ids) == ["low0", "mid<b>"] and list(here.selectedpoints) == [0]
+    assert here.selected.marker.size > here.marker.size and here.unselected.marker.opacity == 1
+    level = next(trace for trace in figure.data if trace.name and "ε = ∞" in trace.name)
+    assert set(level.ids) == {"open"}
+    # Without a choice none is drawn as if it were not chosen.
+    assert named(pareto_figure(FRONT), "on the front, trained here").selectedpoints is None
+
+
+def test_a_choice_moves_no_axis():
+    wide = [fact(f"w{s}", 0.9, 4.0, curve=[(0.01, 0.02), (4.0, 0.9)], settings={"training.seed": s}) for s in range(3)]
+    plain = pareto_figure(FRONT).layout
+    figure = pareto_figure(FRONT, {"wide": band(Group(tuple(wide)), "test_accuracy")}, chosen={"low0"}).layout
+    assert figure.xaxis.range == plain.xaxis.range and figure.yaxis.range == plain.yaxis.range
+    # All results are within: ε from 1 to 4, and the level of the run without a guarantee.
+    assert plain.xaxis.range[0] < 0 and math.log10(4) < plain.xaxis.range[1] < math.log10(5)
+    assert plain.yaxis.range[1] > 0.97
+
+
 def test_bands_are_drawn_where_there_are_several_runs():
     curves = [
         fact(f"c{s}", 0.9, 4.0, curve=[(0.5, 0.5 + s / 50), (4.0, 0.9)], settings={"training.seed": s})
@@ -144,6 +165,19 @@ def test_open_cells_are_outlined_and_hold_the_pair_to_launch():
     assert figure.layout.xaxis.title.text == "Clipping bound C (L2 norm)" and Release.TEST_DATA.value in below(figure)
     down = [fact("x", metrics={"test_loss": 0.5}), fact("y", metrics={"test_loss": 0.4}, settings={C: 2.0})]
     assert heatmap_figure(grid(down, C, RATE, "test_loss")).data[0].reversescale
+
+
+def test_a_cell_is_known_by_its_key_and_the_chosen_one_is_framed():
+    found = grid(RUNS, C, RATE)
+    figure = heatmap_figure(found, chosen="1.0~0.4")
+    cells, open_ = figure.data
+    assert [list(row) for row in cells.ids] == [["0.1~0.2", "1.0~0.2"], ["0.1~0.4", "1.0~0.4"]]
+    assert list(open_.ids) == ["0.1~0.4"]
+    assert cells.customdata[0][0] == "2 runs" and cells.customdata[0][1] == "1 run"
+    (frame,) = figure.layout.shapes
+    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (0.5, 1.5, 0.5, 1.5)
+    assert not heatmap_figure(found, chosen="nosuch").layout.shapes and not heatmap_figure(found).layout.shapes
+    assert tuple(figure.layout.xaxis.range) == (-0.5, 1.5)
 
 
 def test_the_waterfall_goes_from_level_to_level():

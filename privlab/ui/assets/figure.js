@@ -9,6 +9,9 @@ const CONFIG = {
   modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
 };
 
+// Pixels from the middle of a mark within which a click means it.
+const REACH = 10;
+
 // Streamlit calls this at the first mount and again whenever data or theme change.
 export function mount(component) {
   keep(component.parentElement, ".privlab-figure", (root) => new Figure(root))?.update(component);
@@ -36,6 +39,7 @@ class Figure {
       this.listening = true;
       this.root.on("plotly_relayout", (change) => this.moved(change));
       this.root.on("plotly_click", ({ points }) => this.clicked(points));
+      this.root.addEventListener("click", (event) => this.clickedLine(event));
       this.root.on("plotly_hover", ({ points }) => this.point(this.idOf(points) != null));
       this.root.on("plotly_unhover", () => this.point(false));
     }
@@ -96,6 +100,20 @@ class Figure {
   clicked(points) {
     const id = this.idOf(points);
     if (id != null) this.component.setTriggerValue("clicked", String(id));
+  }
+
+  // A line lies over a mark and takes its clicks: the mark nearest to the pointer is meant, if there is one.
+  clickedLine({ target, clientX, clientY }) {
+    if (!this.component.data.clicks || !target.closest?.(".shapelayer")) return;
+    const box = this.root.getBoundingClientRect();
+    const { xaxis, yaxis } = this.root._fullLayout;
+    const [x, y] = [clientX - box.x - xaxis._offset, clientY - box.y - yaxis._offset];
+    const marks = this.root._fullData
+      .filter((trace) => trace.ids && trace.visible === true && trace.xaxis === "x")
+      .flatMap((trace) => Array.from(trace.ids, (id, place) => (
+        { id, away: Math.hypot(xaxis.d2p(trace.x[place]) - x, yaxis.d2p(trace.y[place]) - y) })));
+    const near = marks.filter(({ away }) => away <= REACH).sort((a, b) => a.away - b.away)[0];
+    if (near) this.component.setTriggerValue("clicked", String(near.id));
   }
 
   // The hand over what can be clicked.

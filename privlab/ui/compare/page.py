@@ -73,7 +73,7 @@ def compare() -> None:
     )
     if view.tab in _OF_ALL:
         if shown:
-            _of_all(view.tab, shown, chosen, view, metric)
+            _of_all(view.tab, shown, chosen, list(entries.values()), view, metric)
     elif not chosen:
         st.info("Tick runs in the table to lay their curves over each other.")
     elif view.tab == "curves":
@@ -112,7 +112,7 @@ def _states(entries: dict[str, Entry]) -> dict[str, Status]:
     return {run_id: entry.run.status for run_id, entry in entries.items()}
 
 
-def _of_all(tab: str, shown, chosen, view, metric: str) -> None:
+def _of_all(tab: str, shown, chosen, everything, view, metric: str) -> None:
     if tab == "pareto":
         pareto.pareto(shown, chosen, view, metric)
     elif tab == "settings":
@@ -120,7 +120,7 @@ def _of_all(tab: str, shown, chosen, view, metric: str) -> None:
     elif tab == "verdict":
         verdict.verdict(shown, chosen, view, metric)
     else:
-        planner.planner(shown, view, metric)
+        planner.planner(shown, everything, view, metric)
 
 
 def _count(shown: int, all_runs: int, chosen: int) -> str:

@@ -57,14 +57,18 @@ def show_ahead(spec: SweepSpec) -> None:
     _cost(spec)
     if refused:
         checked = "" if whole else f" of the first {len(looked)}"
-        with st.expander(f"{len(refused)}{checked} combinations will be refused", expanded=len(refused) < 4):
+        one = len(refused) == 1 and whole
+        with st.expander(
+            f"{len(refused)}{checked} combination{'' if one else 's'} will be refused", expanded=len(refused) < 4
+        ):
             for each in refused[:50]:
                 st.markdown(f"**{escape(in_words(each.values))}**: {escape(each.refused)}")
     elif looked:
         st.caption(
             f"All {len(looked)} combinations can be launched."
             if whole and spec.method == "grid"
-            else f"{len(looked)} combinations were checked; the others are checked before their launch."
+            else f"{len(looked)} {'combination was' if len(looked) == 1 else 'combinations were'} checked; the others are "
+            "checked before their launch."
         )
     st.caption(words.SELECTION)
 

@@ -29,6 +29,11 @@ def kept(key: str, default: Any) -> Any:
     return st.session_state[key]
 
 
+def said(key: str, default: Any) -> Any:
+    """What the widget ``key`` says, or said last; ``default`` where it never was drawn."""
+    return st.session_state.get(key, st.session_state.get(_DRAFT, {}).get(key, default))
+
+
 def keep(key: str) -> Any:
     """Note what widget ``key`` says."""
     st.session_state.setdefault(_DRAFT, {})[key] = st.session_state[key]

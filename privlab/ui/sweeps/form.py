@@ -19,6 +19,7 @@ from privlab.ui.fields import by_path
 from privlab.ui.guard import attempted, escape, refuse
 from privlab.ui.sweeps import draft
 from privlab.ui.sweeps.ahead import show_ahead, show_nothing_ahead
+from privlab.ui.sweeps.base import shared_config, shared_fields, shared_values
 
 _PRUNE = {
     "none": "let every run finish",
@@ -42,13 +43,17 @@ def new_sweep(start: str) -> None:
     with back, st.container(horizontal=True, horizontal_alignment="right"):
         st.button("All sweeps", key="sweep-all", type="tertiary", on_click=urls.show_sweep, args=(None,))
     left, right = st.columns([3, 2], gap="medium")
+    values = shared_values(base)
+    shared, refused = shared_config(base, values)
+    problems = {f"base.{path}": messages for path, messages in refused.items()}
     with left:
-        raw, spots = _fields(start, base)
-    spec, problems = None, {}
-    try:
-        spec = SweepSpec.read(raw)
-    except ConfigError as error:
-        problems = by_path(error.problems)
+        raw, spots = _fields(start, shared, values, refused)
+    spec = None
+    if not problems:
+        try:
+            spec = SweepSpec.read(raw)
+        except ConfigError as error:
+            problems = by_path(error.problems)
     for path, spot in spots.items():
         for message in problems.pop(path, ()):
             spot.error(escape(message))
@@ -82,16 +87,24 @@ def _launch(raw: Mapping[str, Any], key: str) -> None:
 # Fields --------------------------------------------------------------------------------------------------------------
 
 
-def _fields(start: str, base: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Draw them; what they say as the entries of a file, and where the problems of each entry go."""
+def _fields(
+    start: str, base: RunConfig, values: Mapping[str, Any], refused: Mapping[str, list[str]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Draw them; what they say as the entries of a file, and where the problems of each entry go.
+
+    ``base``: what all runs share. ``values``: what its fields say, of which ``refused`` are the problems.
+    """
     raw: dict[str, Any] = {"base": base.to_dict()}
     spots: dict[str, Any] = {}
     with st.container(border=True):
         _start(start, base)
         raw["name"] = _text("sw-name", "Name of the sweep", base.name or "sweep")
+        shared = st.container()
     with st.container(border=True):
         st.subheader("What varies", anchor=False)
         raw["space"] = _space(base, spots)
+    with shared:
+        spots |= {f"base.{path}": spot for path, spot in shared_fields(values, raw["space"], refused).items()}
     with st.container(border=True):
         st.subheader("How it is searched", anchor=False)
         raw |= _search(base, spots)
@@ -111,7 +124,7 @@ def _start(start: str, base: RunConfig) -> None:
         index=list(known).index(start),
         format_func=known.get,
         key=f"sweep-start-{start}",
-        help="Every setting that is not varied below is taken from here.",
+        help="Every setting that is neither changed nor varied below is taken from here.",
     )
     if chosen != start:
         urls.show_sweep(None, chosen)
