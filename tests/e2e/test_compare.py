@@ -194,7 +194,7 @@ def test_a_click_on_a_result_chooses_it_and_on_a_cell_lists_its_runs(fresh_lab: 
     visitor.open(f"{fresh_lab.url}/compare?{where}")
     click(page, '[data-testid="settings-map"]', "heatmap", (1, 1))
     expect(page.locator(".st-key-cell-card")).to_contain_text("3 runs")
-    assert page.locator(".st-key-cell-card").get_by_role("link").count() == 3
+    expect(page.locator(".st-key-cell-card").get_by_role("link")).to_have_count(3)
     click(page, '[data-testid="settings-map"]', "heatmap", (1, 1))
     expect(page.locator(".st-key-cell-card")).to_have_count(0)
     visitor.settle()

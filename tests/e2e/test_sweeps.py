@@ -12,6 +12,9 @@ from privlab.runs.record import Run, Status
 from privlab.runs.sweeprecord import SweepState
 from privlab.sweeps.results import Standing, standing
 from tests.e2e.lab import ROOT, Lab, Visitor
+from tests.e2e.test_compare import click
+
+MAP = '[data-testid="sweep-map"]'
 
 #: A second of training each.
 SHORT = load_preset("digits").replace(
@@ -77,7 +80,7 @@ def test_a_sweep_survives_the_death_of_the_app(mortal_lab: Lab, visitor: Visitor
     until(page, lab, lambda found: finished(found) >= 2)
     # The map fills in by itself, and the page is not drawn anew.
     page.evaluate("document.querySelector('h1').dataset.mark = 'same'")
-    expect(page.locator(".st-key-sweep-map .js-plotly-plot").first).to_be_visible()
+    expect(page.locator(f"{MAP}.js-plotly-plot")).to_be_visible()
     shot(page, "half")
     before = until(page, lab, lambda found: finished(found) >= 3)
     assert page.evaluate("document.querySelector('h1').dataset.mark") == "same"
@@ -93,6 +96,14 @@ def test_a_sweep_survives_the_death_of_the_app(mortal_lab: Lab, visitor: Visitor
     expect(page.get_by_text("✓ finished")).to_be_visible()
     expect(page.get_by_text(re.compile("8.* of 8 runs")).first).to_be_visible()
     expect(page.get_by_text("All its 8 runs together")).to_be_visible()
+    # A click on a cell shows its combination alone, also after a reload; a second one shows all again.
+    click(page, MAP, "heatmap", (0, 0))
+    expect(page.get_by_text("Combinations with C = 0.2, η = 0.1")).to_be_visible()
+    visitor.open(page.url)
+    expect(page.get_by_text("Combinations with C = 0.2, η = 0.1")).to_be_visible()
+    shot(page, "picked")
+    click(page, MAP, "heatmap", (0, 0))
+    expect(page.get_by_text("Combinations with")).to_have_count(0)
     page.wait_for_timeout(1000)
     shot(page, "end")
     visitor.open(f"{lab.url}/sweeps")
