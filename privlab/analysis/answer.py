@@ -87,9 +87,10 @@ def prediction_words(answer: Answer, largest: float, farthest: float) -> tuple[s
     """
     told, called = METRICS[answer.metric], answer.chosen.called
     if answer.word == "out of reach":
+        lead = "Reached, but not to be relied on" if answer.known else "Out of reach"
         return (
-            f"Out of reach, as far as these runs say: up to ε = {largest:.3g} the chance of {told.show(answer.value)} is "
-            f"{100 * answer.chance:.0f} %; {called}'s settings are expected to end at {told.show(farthest)}.",
+            f"{lead}, as far as these runs say: up to ε = {largest:.3g} the chance of {told.show(answer.value)} on average over "
+            f"seeds is {100 * answer.chance:.0f} %; {called}'s settings are expected to end at {told.show(farthest)}.",
         )
     to = f"to {answer.high:.3g}" if math.isfinite(answer.high) else "upwards without a bound"
     return (

@@ -88,7 +88,7 @@ def _round(epsilon: float) -> float:
 def aimed(run: Facts, epsilon: float, private: Sequence[Facts], later: int = 0) -> RunConfig | None:
     """The settings of ``run`` aimed at ``epsilon`` with a seed that no run has; None where preflight refuses them."""
     seeds = {each.seed or 0 for each in private}
-    base = run.config.name.split(" · ")[0]
+    base = _without_aim(run.config.name)
     aim = f"ε = {_round(epsilon):g}"
     try:
         config = run.config.replace(
@@ -101,3 +101,10 @@ def aimed(run: Facts, epsilon: float, private: Sequence[Facts], later: int = 0) 
     except ConfigError:
         return None
     return config
+
+
+def _without_aim(name: str) -> str:
+    """``name`` without what another aim makes untrue: an earlier aim, and the noise and seed that a sweep writes into it."""
+    head, _, varied = name.split(" · ")[0].partition(": ")
+    kept = [part for part in varied.split(", ") if not part.startswith(("σ = ", "ε = ", "seed "))]
+    return ": ".join(part for part in (head, ", ".join(kept)) if part)

@@ -56,6 +56,7 @@ def test_a_deep_link_selects_its_runs(visit, store) -> None:
     assert list(differing.index) == ["Privacy: Target epsilon ε"]
     assert list(differing.loc["Privacy: Target epsilon ε"]) == ["3", "0.5"]
     assert list(results.loc["Test accuracy"]) == ["53.00 %", "53.00 %"]
+    assert not any("clip" in row for row in results.index)
     assert len(app.dataframe[0].value) == 3
 
 
@@ -85,6 +86,8 @@ def test_a_filter_is_in_the_address_and_hides_no_choice(visit, store) -> None:
     app.text_input(key="filter-text").input("status:failed").run()
     assert any("No run passes this filter" in each.value for each in app.info)
     assert address(app, "runs") == f"{first.id},{second.id}"
+    # Without a table nobody is asked to tick in it.
+    assert "Tick runs" not in said(visit("compare", q="status:failed"))
 
 
 def test_a_filter_that_is_not_understood_keeps_the_last_one(visit, store) -> None:

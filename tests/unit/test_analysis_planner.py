@@ -12,7 +12,7 @@ from privlab.analysis.planner import plan_for
 from privlab.analysis.surface import fit
 from privlab.metrics import METRICS
 from privlab.preflight import preflight
-from tests.madefacts import fact
+from tests.madefacts import DIGITS, fact
 
 _RATES = {0.1: -0.25, 0.2: 0.0, 0.4: 0.12}
 
@@ -169,3 +169,17 @@ def test_deviations_are_widened_until_left_out_results_fit():
     ]
     surface = fit(runs, METRICS["test_accuracy"])
     assert surface.widening > 1.2 and surface.coverage >= 0.9
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("mine: C = 2, σ = 1, seed 0", "mine: C = 2 · ε = 8"),
+    ("mine: σ = 1, seed 0 · ε = 4", "mine · ε = 8"),
+    ("mine", "mine · ε = 8"),
+    ("", "ε = 8"),
+])  # fmt: skip
+def test_a_proposal_is_named_by_what_is_true_of_it(before, after):
+    runs = [
+        fact(str(seed), 0.8, 2.0, config=DIGITS.replace(name=before, training__seed=seed), name=before)
+        for seed in range(3)
+    ]
+    assert after in {proposal.config.name for proposal in plan_for(runs, 0.9).missing}

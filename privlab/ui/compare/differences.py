@@ -43,8 +43,12 @@ def differences(chosen: Sequence[Entry], view: View, metric: str) -> None:
 
 
 def _results(chosen: Sequence[Entry], called: dict[str, str]) -> None:
-    """What came of them, beside each other."""
-    measured = [key for key, told in METRICS.items() if told.better and any(key in each.run.metrics for each in chosen)]
+    """What came of them, beside each other. How long each part of a step took stands on the runs' pages."""
+    measured = [
+        key
+        for key, told in METRICS.items()
+        if told.better and told.unit != "s" and any(key in each.run.metrics for each in chosen)
+    ]
     rows: dict[str, list[str]] = {"ε spent": [labels.epsilon(entry.run) for entry in chosen]}
     for key in measured:
         values = [entry.run.metrics.get(key) for entry in chosen]

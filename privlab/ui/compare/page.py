@@ -74,13 +74,13 @@ def compare() -> None:
     if view.tab in _OF_ALL:
         if shown:
             _of_all(view.tab, shown, chosen, list(entries.values()), view, metric)
-    elif not chosen:
+    elif not chosen and shown:
         st.info("Tick runs in the table to lay their curves over each other.")
-    elif view.tab == "curves":
+    elif chosen and view.tab == "curves":
         if len(chosen) == 1:
             st.caption("One run is chosen; tick another to lay its curve over this one.")
         curves.curves(chosen, view, metric)
-    else:
+    elif chosen:
         differences.differences(chosen, view, metric)
     if chosen:
         runs = [entry.run for entry in chosen]

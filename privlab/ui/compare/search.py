@@ -42,21 +42,22 @@ of its path. `∞` is a number, `5min` is one too.
 
 def filtered(entries: Sequence[Entry], view: View) -> list[Entry]:
     """The field, and the entries that pass it; pinned ones first. What is not understood is said below the field."""
-    text, help, only, archived = st.columns([9, 1, 2, 2], vertical_alignment="bottom", gap="small")
-    text.text_input(
+    # Not in columns: what a switch is called must be read on a narrow screen, too.
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filter-row")
+    row.text_input(
         "Filter",
         placeholder="digits eps<=3 acc>85% status:finished tag:paper -name:test",
         max_chars=500,
         **state.shows("q", "filter-text", view.q),
     )
-    with help.popover("?", help="What a filter can say."):
+    with row.popover("?", help="What a filter can say."):
         st.markdown(_HELP)
-    only.toggle(
+    row.toggle(
         "Only chosen",
         help="Lists the ticked runs alone; the front, the planner and the other views then judge them alone.",
         **state.shows("only", "filter-only", view.only),
     )
-    archived.toggle(
+    row.toggle(
         "Archived too",
         help="Also lists runs that were put away.",
         **state.shows("archived", "filter-archived", view.archived),

@@ -41,8 +41,7 @@ def verdict(shown: Sequence[Entry], chosen: Sequence[Entry], view: View, metric:
         st.info(f"{METRICS[metric].label} has no better direction; choose another metric.")
         return
     show_launched()
-    a, b = _two(sides, view)
-    epsilon = _epsilon(view)
+    a, b, epsilon = _asked(sides, view)
     known = {entry.id: entry for entry in (*chosen, *shown)}
     a, b = (_with_curves(group, known) for group in (a, b))
     found = compare(a, b, metric, epsilon=epsilon)
@@ -59,8 +58,9 @@ def _once(sides: Sequence[Group]) -> list[Group]:
     return [Group(tuple({run.id: run for run in group.runs}.values())) for group in sides]
 
 
-def _two(sides: Sequence[Group], view: View) -> tuple[Group, Group]:
-    """A and B, by the ids of their first runs; a run that meanwhile joined a group stands for it."""
+def _asked(sides: Sequence[Group], view: View) -> tuple[Group, Group, float | None]:
+    """A and B, by the ids of their first runs (a run that meanwhile joined a group stands for it), and ε: None is the largest
+    that both reach."""
     by_run = {run.id: group for group in sides for run in group.runs}
     by_first = {group.first.id: group for group in sides}
     names = {each.group.first.id: each.name for each in dressed(sides)}
@@ -69,25 +69,20 @@ def _two(sides: Sequence[Group], view: View) -> tuple[Group, Group]:
     if b is None or b is a:
         same = [group for group in sides if group is not a and group.first.dataset == a.first.dataset]
         b = next(iter(same), next(group for group in sides if group is not a))
-    one, two = st.columns(2)
+    one, two, three = st.columns([3, 3, 2], gap="small", vertical_alignment="bottom")
     one.selectbox("A", list(by_first), format_func=names.get, **state.shows("a", "verdict-a", a.first.id))
     rest = [first for first in by_first if first != a.first.id]
     two.selectbox("B", rest, format_func=names.get, **state.shows("b", "verdict-b", b.first.id))
-    return a, b
-
-
-def _epsilon(view: View) -> float | None:
-    st.number_input(
+    three.number_input(
         "At ε",
         min_value=1e-6,
-        placeholder="the largest that both reach",
+        placeholder="largest shared",
         format="%.4g",
         step=0.1,
-        width=280,
         help="Each run is read where it had spent this much. Empty: the largest ε that every run of both sides reaches.",
         **state.shows("at", "verdict-at", state.number(view.at)),
     )
-    return None if math.isnan(view.at) else view.at
+    return a, b, None if math.isnan(view.at) else view.at
 
 
 def _with_curves(group: Group, known: dict[str, Entry]) -> Group:

@@ -157,7 +157,7 @@ def _axis(path: str, base: RunConfig) -> Any:
     unit = f" :small[:gray[{setting.knob.unit}]]" if setting.knob.unit else ""
     if not setting.is_number:
         return _words(path, base, unit)
-    name, how, where = st.columns([5, 4, 9], gap="small", vertical_alignment="center")
+    name, how, where = st.columns([5, 6, 8], gap="small", vertical_alignment="center")
     name.markdown(f"**{setting.label}**{unit}", help=setting.help)
     draft.kept(f"sw-kind-{path}", draft.LISTED)
     with how:
