@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,10 +35,12 @@ PLAIN = (ConfigError, FetchError, RunActionError, SealError, StoreError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 refused or failed, 130 interrupted."""
+    """Run one command and return its exit status: 0 done, 1 refused or failed, 130 interrupted, 141 nobody reads on."""
     given = _parser().parse_args(arguments)
     try:
-        return given.act(given)
+        status = given.act(given)
+        sys.stdout.flush()
+        return status
     except ConfigError as error:
         for problem in error.problems:
             print(f"{problem.path}: {problem.message}", file=sys.stderr)
@@ -46,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # What is read by “head” has an end; Python would say so once more when it writes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return 1
 
 

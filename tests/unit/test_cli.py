@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -159,6 +161,14 @@ def test_refusals_are_sentences(arguments: list[str], words: list[str], capsys: 
     assert said.out == "" and "Traceback" not in said.err
     for word in words:
         assert word in said.err
+
+
+def test_output_that_nobody_reads_on_ends_a_command_quietly() -> None:
+    command = [sys.executable, "-m", "privlab", "data", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        child.stdout.close()
+        assert child.stderr.read() == ""
+    assert child.returncode == 141
 
 
 def test_a_refused_run_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
