@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from privlab.analysis.facts import Facts
 from privlab.analysis.surface import Surface, recipe
@@ -60,7 +60,7 @@ def predict(surface: Surface, runs: Sequence[Facts], goal: float) -> Prediction:
     at = surface.place(ranked[0], grid)
     means = surface.mean(at)
     deviation = np.sqrt(np.maximum(np.diag(surface.covariance(at)), 0) + surface.noise_deviation**2)
-    one = norm.sf((goal - means) / deviation)
+    one = ndtr((means - goal) / deviation)
     return Prediction(
         tuple(ranked),
         crossings,

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtrit
 
 from privlab.analysis.facts import Facts, Promise
 from privlab.metrics import METRICS
@@ -155,7 +155,7 @@ def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
         return Summary(n, mean, math.nan, math.nan, math.nan, math.nan)
     sd = float(known.std(ddof=1))
     error = sd / math.sqrt(n)
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * error
     return Summary(n, mean, sd, error, mean - half, mean + half)
 
 
@@ -230,7 +230,7 @@ def band(group: Group, metric: str, *, confidence: float = 0.95, least: int | No
     mean = held.sum(axis=0) / n
     with np.errstate(invalid="ignore", divide="ignore"):
         sd = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / np.where(n > 1, n - 1, math.nan))
-        half = stats.t.ppf((1 + confidence) / 2, np.maximum(n - 1, 1)) * sd / np.sqrt(n)
+        half = stdtrit(np.maximum(n - 1, 1), (1 + confidence) / 2) * sd / np.sqrt(n)
     return Band(grid, n, mean, sd, *within(metric, mean - half, mean + half))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtr, stdtrit
 
 #: More repeats than these are not asked for: the difference is then too small to matter here.
 MOST_SEEDS = 1000
@@ -26,7 +26,7 @@ def wilson(share: float, records: int, confidence: float = 0.95) -> tuple[float,
         raise ValueError(f"records={records} must be at least 1.")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence:g} must be above 0 and below 1.")
-    z = stats.norm.ppf((1 + confidence) / 2)
+    z = ndtri((1 + confidence) / 2)
     middle = (share + z * z / (2 * records)) / (1 + z * z / records)
     half = z / (1 + z * z / records) * math.sqrt(share * (1 - share) / records + (z / (2 * records)) ** 2)
     return max(0.0, middle - half), min(1.0, middle + half)
@@ -91,6 +91,9 @@ def seeds_needed(
 
     By the noncentral t distribution (Cohen 1988, "Statistical power analysis", chapter 2).
     """
+    # Loads for a quarter of a second, which the first look at a page need not wait for.
+    from scipy.stats import nct
+
     if spread <= 0:
         return 2
     if effect == 0:
@@ -100,10 +103,10 @@ def seeds_needed(
         freedom, shift = (
             (n - 1, effect / spread * math.sqrt(n)) if paired else (2 * n - 2, effect / spread * math.sqrt(n / 2))
         )
-        edge = stats.t.ppf(1 - alpha / 2, freedom)
+        edge = stdtrit(freedom, 1 - alpha / 2)
         # The wrong side's tail: where it is too small for SciPy it comes back as NaN.
-        wrong = float(np.nan_to_num(stats.nct.cdf(-edge, freedom, shift)))
-        return float(stats.nct.sf(edge, freedom, shift)) + wrong
+        wrong = float(np.nan_to_num(nct.cdf(-edge, freedom, shift)))
+        return float(nct.sf(edge, freedom, shift)) + wrong
 
     if reached(most) < power:
         return None
@@ -149,6 +152,6 @@ def _student(effect: float, error: float, freedom: float, spread: float, test: s
     if error <= 1e-12:
         # Repeats that agree to the last digit are one repeat.
         return Difference(effect, spread=0.0, test=test)
-    half = float(stats.t.ppf(1 - alpha / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(effect) / error, freedom))
+    half = float(stdtrit(freedom, 1 - alpha / 2)) * error
+    p = 2 * float(stdtr(freedom, -abs(effect) / error))
     return Difference(effect, effect - half, effect + half, p, spread, test)

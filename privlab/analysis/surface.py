@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.distance import cdist
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from privlab.analysis.facts import Facts
 from privlab.analysis.importance import varying
@@ -145,7 +145,7 @@ def fit(runs: Sequence[Facts], metric: Metric) -> Surface:
     place = min(len(z), math.ceil(0.9 * (len(z) + 1))) - 1
     widening = max(1.0, math.sqrt(float((z**2).mean())), float(np.sort(np.abs(z))[place]) / 1.645)
     # Lengths, height, noise and mean were found from these few results themselves.
-    widening *= float(student.ppf(0.95, max(2, len(z) - x.shape[1] - 3))) / 1.645
+    widening *= float(stdtrit(max(2, len(z) - x.shape[1] - 3), 0.95)) / 1.645
     coverage = float((np.abs(z) <= 1.645 * widening).mean())
     varied = float(((seen - seen.mean()) ** 2).sum())
     skill = 1 - float((missed**2).sum()) / varied if varied > 0 else -math.inf
