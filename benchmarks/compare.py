@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,15 @@ def measure(lab: Lab, page: Page, counts: dict[str, str], total: str, repeats: i
     }
 
 
+@contextmanager
+def _fresh_page() -> Iterator[Page]:
+    """A tab of a browser that has loaded nothing yet."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find(), args=list(FLAGS))
+        yield browser.new_page(viewport={"width": 1440, "height": 900})
+        browser.close()
+
+
 def _counts(store: Store) -> tuple[dict[str, str], str]:
     """For each filter what the page then says, as the filters themselves count."""
     facts = [Facts.of(run) for run in store.list()]
@@ -174,19 +184,14 @@ def main() -> None:
             counts, total = _counts(store)
         lab.start()
         try:
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=find(), args=list(FLAGS))
-                page = browser.new_page(viewport={"width": 1440, "height": 900})
-                row = {"runs": options.runs, "points": options.points}
+            row = {"runs": options.runs, "points": options.points}
+            with _fresh_page() as page:
                 row |= measure(lab, page, counts, total, options.repeats)
-                browser.close()
-                lab.stop()
-                lab.start()
-                time.sleep(_IDLE_SECONDS)
-                browser = playwright.chromium.launch(executable_path=find(), args=list(FLAGS))
-                page = browser.new_page(viewport={"width": 1440, "height": 900})
+            lab.stop()
+            lab.start()
+            time.sleep(_IDLE_SECONDS)
+            with _fresh_page() as page:
                 row["first_paint_idle_server"] = _timed(page, lambda: page.goto(f"{lab.url}/compare"), total)
-                browser.close()
         finally:
             lab.stop()
     report(options.json, "Compare over many runs (made-up metrics), seconds", machine("streamlit"), [row])
