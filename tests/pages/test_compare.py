@@ -65,6 +65,8 @@ def test_runs_that_are_gone_are_named_and_left_out(visit, store) -> None:
     app = visit("compare", runs=f"{run.id},nosuchrun")
     assert "nosuchrun" in app.warning[0].value
     assert "1 chosen" in said(app)
+    (alone,) = visit("compare", runs="nosuch").warning
+    assert alone.value.replace("\\", "") == "Not here, perhaps deleted: nosuch."
 
 
 def test_a_bad_address_is_explained_and_the_rest_of_it_shown(visit, store) -> None:

@@ -40,7 +40,8 @@ def compare() -> None:
     for problem in state.problems():
         st.warning(escape(problem))
     if gone := [run_id for run_id in view.runs if run_id not in entries]:
-        st.warning(escape(f"Not here, perhaps deleted: {', '.join(gone)}. The other runs of the address are shown."))
+        rest = " The other runs of the address are shown." if len(gone) < len(view.runs) else ""
+        st.warning(escape(f"Not here, perhaps deleted: {', '.join(gone)}.{rest}"))
     if not entries:
         bulk.undo()
         st.info(
